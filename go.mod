@@ -1,0 +1,3 @@
+module kmipd
+
+go 1.26
