@@ -1,0 +1,55 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+
+	"kmipd/kmip"
+)
+
+// Keystore is what the message layer needs of the rules behind it. Every method gets a decoded payload and returns a
+// payload or an error that is, or wraps, a *kmip.Error. Request payloads share the memory of the message: an
+// implementation keeps nothing of them. What a method acknowledges is durable once call.Tx is committed.
+type Keystore interface {
+	// Begin starts the undo log of one request message. undo tells that the batch wants Undo: changes are then kept
+	// revocable until Commit at the end of the batch instead of after each item.
+	Begin(undo bool) kmip.Tx
+
+	// Authorize decides whether the caller may ask for the operation on the target at all ("" without target). It is
+	// the one place where rights are checked. Another client's object is Item Not Found.
+	Authorize(ctx context.Context, call *kmip.Call, op kmip.Operation) error
+
+	Create(ctx context.Context, call *kmip.Call, req *kmip.CreateRequest) (*kmip.CreateResponse, error)
+	CreateKeyPair(ctx context.Context, call *kmip.Call, req *kmip.CreateKeyPairRequest) (*kmip.CreateKeyPairResponse, error)
+	Register(ctx context.Context, call *kmip.Call, req *kmip.RegisterRequest) (*kmip.RegisterResponse, error)
+	Locate(ctx context.Context, call *kmip.Call, req *kmip.LocateRequest) (*kmip.LocateResponse, error)
+	// Check returns a response and no error when the object may be used so; both when it may not (the response then
+	// holds the values that were refused and no Unique Identifier).
+	Check(ctx context.Context, call *kmip.Call, req *kmip.CheckRequest) (*kmip.CheckResponse, error)
+	// Get's response holds plain key bytes unless wrapped; the message layer wipes the buffers that it encodes them to.
+	Get(ctx context.Context, call *kmip.Call, req *kmip.GetRequest) (*kmip.GetResponse, error)
+	GetAttributes(ctx context.Context, call *kmip.Call, req *kmip.GetAttributesRequest) (*kmip.GetAttributesResponse, error)
+	GetAttributeList(ctx context.Context, call *kmip.Call, req *kmip.GetAttributeListRequest) (*kmip.GetAttributeListResponse, error)
+	AddAttribute(ctx context.Context, call *kmip.Call, req *kmip.AddAttributeRequest) (*kmip.AddAttributeResponse, error)
+	ModifyAttribute(ctx context.Context, call *kmip.Call, req *kmip.ModifyAttributeRequest) (*kmip.ModifyAttributeResponse, error)
+	DeleteAttribute(ctx context.Context, call *kmip.Call, req *kmip.DeleteAttributeRequest) (*kmip.DeleteAttributeResponse, error)
+	Activate(ctx context.Context, call *kmip.Call, req *kmip.ActivateRequest) (*kmip.ActivateResponse, error)
+	Revoke(ctx context.Context, call *kmip.Call, req *kmip.RevokeRequest) (*kmip.RevokeResponse, error)
+	Destroy(ctx context.Context, call *kmip.Call, req *kmip.DestroyRequest) (*kmip.DestroyResponse, error)
+
+	// Describe answers Query, as far as the version has the facts. caller may be unregistered.
+	Describe(ctx context.Context, caller kmip.Caller, ver kmip.Version) (kmip.ServerDescription, error)
+}
+
+// Authenticator turns certificates and credentials into callers. It is consulted at the handshake and again for each
+// request, so that a client that is removed or whose certificate expires is out at its next request.
+type Authenticator interface {
+	// Certificate identifies the client of a connection whose TLS handshake is complete. A valid certificate that no
+	// client is registered with gives the zero Caller and no error: the implementation notes it as pending, and the
+	// message layer then allows Query and Discover Versions only (Permission Denied for the rest).
+	Certificate(ctx context.Context, state *tls.ConnectionState, remote net.Addr) (kmip.Caller, error)
+	// Credentials checks the header's Authentication (1.0 has one credential, 1.2 several) for a registered client and
+	// returns the caller with its user. What does not validate is Authentication Not Successful.
+	Credentials(ctx context.Context, caller kmip.Caller, auth *kmip.Authentication) (kmip.Caller, error)
+}

@@ -1,0 +1,232 @@
+// Package metadata keeps the durable records of managed objects: attributes and handles, never key bytes. The engine
+// behind the Store interface is package metadata/pebble.
+//
+// One ordered key space:
+//
+//	o/<uid>                              record
+//	x/<owner>/<attr>/<value>/<order><uid>  index entries of live records, newest first within a value
+//	y/...                                the same of destroyed records
+//	n/<owner>/<name>                     the Unique Identifier that holds a Name (unique within an owner)
+//	d/<instant>/<uid>                    what becomes due when
+//	i/<id>                               intents
+//	c/<name>, p/<fingerprint>            clients, pending certificates
+//	m/<key>                              format version, token identity, settings
+package metadata
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"kmipd/kmip"
+	"kmipd/kmip/ttlv"
+)
+
+// The sentinels of this package. Engine faults come wrapped and match none of them but ErrCorrupt.
+var (
+	ErrNotFound = errors.New("metadata: not found")
+	ErrConflict = errors.New("metadata: record changed meanwhile") // the expected revision is not the stored one
+	ErrExists   = errors.New("metadata: record exists")
+	ErrCorrupt  = errors.New("metadata: stored value is damaged")
+	ErrFormat   = errors.New("metadata: store was written by a newer kmipd")
+)
+
+// NameTakenError says that another object of the owner holds a Name.
+type NameTakenError struct{ Owner, Name, UID string }
+
+func (e *NameTakenError) Error() string { return "metadata: name is taken" }
+
+// Phase is how far a record has come.
+type Phase uint8
+
+// The phases. A record in PhaseDestroying is destroyed for its clients; its token object may still exist.
+const (
+	PhaseLive Phase = iota + 1
+	PhaseDestroying
+	PhaseDestroyed
+)
+
+// Handle finds the token object of a record. The zero Handle means that there is none (templates).
+type Handle struct {
+	TokenSerial string
+	ID          [16]byte // CKA_ID
+	Class       uint8    // hsm.Class
+	Residency   uint8    // 1: persistent token object
+}
+
+// Attribute is one attribute instance. Value's tag does not matter.
+type Attribute struct {
+	Name  string
+	Index int32
+	Value ttlv.Item
+}
+
+// Record is everything kept of one managed object. A *Record from a Store is the caller's own; Value and Frame memory is
+// not shared with the store.
+type Record struct {
+	UID        string
+	Owner      string    // client
+	User       string    // user within the client, or ""
+	Revision   uint64    // counts commits of this record from 1; set by Commit
+	Created    time.Time // nanosecond precision: orders Locate's answers
+	Phase      Phase
+	ObjectType kmip.ObjectType
+	Handle     Handle
+	// Attributes in the order in which they were set; instances of one name by index.
+	Attributes []Attribute
+	// Frame is the TTLV encoding of the object as it was registered or made, without key material: e.g. Symmetric Key
+	// with its Key Block less the Key Value. It keeps format, algorithm, length and wrapping facts.
+	Frame []byte
+	// ValueBits is the recorded length in bits of what the token holds (secret keys), else 0.
+	ValueBits int
+	// Due is when something about the record becomes due; zero for never.
+	Due time.Time
+}
+
+// Clone is a deep copy.
+func (r *Record) Clone() *Record {
+	c := *r
+	c.Attributes = make([]Attribute, len(r.Attributes))
+	for i, a := range r.Attributes {
+		a.Value = a.Value.Clone()
+		c.Attributes[i] = a
+	}
+	c.Frame = append([]byte(nil), r.Frame...)
+	return &c
+}
+
+// Intent says what is about to be done on the token, so that a crash between the two stores can be settled.
+type Intent struct {
+	ID        [16]byte // CKA_ID of the token object that is being made
+	UID       string
+	Operation string
+	Class     uint8
+	At        time.Time
+}
+
+// Put writes a record. Expect is the revision that the stored record must have, 0 when it must not exist.
+type Put struct {
+	Record *Record
+	Expect uint64
+}
+
+// Delete removes a record, its index entries and its names.
+type Delete struct {
+	UID    string
+	Expect uint64
+}
+
+// Batch is one atomic change. All of it or nothing happens, and all of it is synced to disk when Commit returns nil.
+type Batch struct {
+	Puts        []Put
+	Deletes     []Delete
+	AddIntents  []Intent
+	DropIntents [][16]byte
+}
+
+// Term is one indexed condition of a Query: the attribute has an instance with exactly this value. Values are made by
+// IndexTerms, so that writer and reader agree.
+type Term struct {
+	Attr  string
+	Value []byte
+}
+
+// Query finds records of one owner.
+type Query struct {
+	Owner     string
+	Destroyed bool // search destroyed records instead of live ones
+	Terms     []Term
+	// Match decides on each candidate that has all terms; nil takes all. It must not keep the record.
+	Match func(*Record) bool
+	// Oldest turns the order round: oldest first.
+	Oldest bool
+	Offset int
+	// Max is how many identifiers to return, negative for all. Count asks for the total number of matches too, which
+	// may need a longer scan.
+	Max   int
+	Count bool
+}
+
+// Result is a Query's answer, newest first (unless Oldest), then by Unique Identifier.
+type Result struct {
+	UIDs  []string
+	Total int // only with Count
+}
+
+// Store is the durable store. All methods are safe for concurrent use. Reads see a consistent snapshot. Commits of
+// concurrent callers share fsyncs. A wait ends with the context.
+type Store interface {
+	// Get returns a record, ErrNotFound, or ErrCorrupt.
+	Get(ctx context.Context, uid string) (*Record, error)
+	// ByName finds the live record of an owner that holds a Name; ErrNotFound when none does.
+	ByName(ctx context.Context, owner, name string) (string, error)
+	// Commit applies a batch and updates Revision of the records put. ErrConflict, ErrExists and *NameTakenError leave
+	// the store unchanged.
+	Commit(ctx context.Context, b *Batch) error
+	// Locate answers a Query from the indexes: the ranges of its terms are intersected, the smallest leading. Without
+	// terms it walks the owner's records in order.
+	Locate(ctx context.Context, q Query) (Result, error)
+	// Due lists Unique Identifiers whose Due is at or before until, earliest first, at most max.
+	Due(ctx context.Context, until time.Time, max int) ([]string, error)
+	// Intents lists what is unsettled.
+	Intents(ctx context.Context) ([]Intent, error)
+	// Records walks all records in Unique Identifier order, from a snapshot (start, fsck); fn may keep the record.
+	Records(ctx context.Context, fn func(*Record) error) error
+
+	// Clients and pending certificates.
+	Client(ctx context.Context, name string) (*Client, error)
+	Clients(ctx context.Context) ([]*Client, error)
+	PutClient(ctx context.Context, c *Client) error
+	DeleteClient(ctx context.Context, name string) error
+	Pending(ctx context.Context) ([]*PendingCertificate, error)
+	PutPending(ctx context.Context, p *PendingCertificate) error
+	DeletePending(ctx context.Context, fingerprint string) error
+
+	// Setting and SetSetting keep small named values (token identity, group pointers); sync false may lose the latest
+	// value in a crash. Setting gives ErrNotFound.
+	Setting(ctx context.Context, key string) ([]byte, error)
+	SetSetting(ctx context.Context, key string, value []byte, sync bool) error
+
+	// Count is the number of records by phase, for doctor and metrics.
+	Count(ctx context.Context) (map[Phase]int, error)
+	Close() error
+}
+
+// Client is a registered KMIP client.
+type Client struct {
+	Name         string             `json:"name"`
+	Certificates []CertificateMatch `json:"certificates"`
+	Credentials  []StoredCredential `json:"credentials,omitempty"`
+	Created      time.Time          `json:"created"`
+	Disabled     bool               `json:"disabled,omitempty"`
+}
+
+// CertificateMatch is one way to recognise a client's certificate: by fingerprint, or by subject under a CA.
+type CertificateMatch struct {
+	Fingerprint   string `json:"fingerprint,omitempty"`    // SHA-256 of the DER certificate, lower-case hexadecimal
+	Subject       string `json:"subject,omitempty"`        // RFC 2253 distinguished name, whole
+	CAFingerprint string `json:"ca_fingerprint,omitempty"` // SHA-256 of the DER issuer certificate
+}
+
+// StoredCredential is a KMIP credential of a client; the password only as a salted hash.
+type StoredCredential struct {
+	User       string `json:"user"` // username, or the device fields in canonical form
+	Device     bool   `json:"device,omitempty"`
+	Salt       []byte `json:"salt,omitempty"`
+	Hash       []byte `json:"hash,omitempty"` // PBKDF2-HMAC-SHA256; empty when the credential has no password
+	Iterations int    `json:"iterations,omitempty"`
+}
+
+// PendingCertificate is a valid certificate that connected and belongs to no client.
+type PendingCertificate struct {
+	Fingerprint string    `json:"fingerprint"`
+	Subject     string    `json:"subject"`
+	Issuer      string    `json:"issuer"`
+	Serial      string    `json:"serial"`
+	NotAfter    time.Time `json:"not_after"`
+	DER         []byte    `json:"der"`
+	FirstSeen   time.Time `json:"first_seen"`
+	LastSeen    time.Time `json:"last_seen"`
+	Address     string    `json:"address"`
+	Attempts    int       `json:"attempts"`
+}
