@@ -170,8 +170,13 @@ type Capabilities struct {
 	RSABits     []int
 	Curves      []Curve
 	KW, KWP     bool
-	OAEP        []OAEPHash
-	RSAPKCS1v15 bool
+	OAEP        []OAEPHash // done by the token alone
+	// OAEPComposed are done with the token's raw RSA and the padding in Go: the plain key passes the server's memory.
+	OAEPComposed []OAEPHash
+	RSAPKCS1v15  bool
+	// KWPComposed: the token pads values whose length is no multiple of 8 and records the padded length (SoftHSM), so
+	// that AES-KWP of such values is composed from the token's AES-ECB: the plain key passes the server's memory.
+	KWPComposed bool
 	DigestKey   bool   // C_DigestKey on a sensitive key
 	Data        bool   // private CKO_DATA objects
 	Transport   string // how the transport key was shared: "ecdh-p256", "rsa-oaep-sha256", "create-object"
