@@ -29,7 +29,8 @@ type Call struct {
 type Tx interface {
 	// Mark is the current position in the log.
 	Mark() int
-	// Rollback takes back everything after the mark, newest first. When it returns nil nothing of it remains.
+	// Rollback takes back everything after the mark, newest first. When it returns nil nothing of it remains. The message
+	// layer ends every Tx, a committed one too, with Rollback(ctx, 0): after that no lock is held, whatever it returns.
 	Rollback(ctx context.Context, mark int) error
 	// Commit makes all changes final and releases the locks. After it the log is empty and can be used again. Every
 	// change is durable on token and disk when it returns nil.

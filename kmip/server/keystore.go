@@ -27,7 +27,8 @@ type Keystore interface {
 	// Check returns a response and no error when the object may be used so; both when it may not (the response then
 	// holds the values that were refused and no Unique Identifier).
 	Check(ctx context.Context, call *kmip.Call, req *kmip.CheckRequest) (*kmip.CheckResponse, error)
-	// Get's response holds plain key bytes unless wrapped; the message layer wipes the buffers that it encodes them to.
+	// Get's response holds plain key bytes unless wrapped. It belongs to the message layer, which wipes the Key Value and
+	// Opaque Data Value in it (not those of public keys and certificates) and the buffers that it encodes them to.
 	Get(ctx context.Context, call *kmip.Call, req *kmip.GetRequest) (*kmip.GetResponse, error)
 	GetAttributes(ctx context.Context, call *kmip.Call, req *kmip.GetAttributesRequest) (*kmip.GetAttributesResponse, error)
 	GetAttributeList(ctx context.Context, call *kmip.Call, req *kmip.GetAttributeListRequest) (*kmip.GetAttributeListResponse, error)

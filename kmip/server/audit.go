@@ -1,0 +1,129 @@
+package server
+
+import (
+	"errors"
+	"maps"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"kmipd/kmip"
+)
+
+// maxLogged bounds what a client can make us log of its own words.
+const maxLogged = 128
+
+// audit writes the one line of an item, and counts it. Payload values never get here: the line has the Unique
+// Identifier, which is no secret, and the reason.
+func (b *batch) audit(op kmip.Operation, c *call, err error, took time.Duration) {
+	reason := kmip.ResultReason(0)
+	log := &b.peer.log
+	var ev *zerolog.Event
+	switch {
+	case err == nil:
+		ev = log.Info()
+	case ourFault(err):
+		reason = kmip.ReasonOf(err)
+		ev = log.Error().AnErr("cause", err)
+	default:
+		reason = kmip.ReasonOf(err)
+		ev = log.Warn().AnErr("cause", err)
+	}
+	b.srv.counters.item(op, reason)
+	id := c.Target
+	if id == "" && err == nil {
+		id = c.Placeholder // the object that the item made or found
+	}
+	b.line(ev, op, id).Stringer("version", b.msg.version).Dur("elapsed", took)
+	if err != nil {
+		ev.Stringer("reason", reason)
+	}
+	ev.Msg("item")
+}
+
+func (b *batch) auditUndone(d done, failed error) {
+	ev := b.peer.log.Warn()
+	if failed != nil {
+		ev = b.peer.log.Error().AnErr("cause", failed)
+	}
+	b.line(ev, d.op, d.target).Bool("undone", failed == nil).Msg("item undone")
+}
+
+func (b *batch) line(ev *zerolog.Event, op kmip.Operation, id string) *zerolog.Event {
+	ev.Str("corr", b.corr).Str("client", b.caller.Client).Stringer("operation", op)
+	if b.caller.User != "" {
+		ev.Str("user", b.caller.User)
+	}
+	if id != "" {
+		ev.Str("uid", short(id))
+	}
+	if v := b.msg.header.ClientCorrelationValue; v != nil {
+		ev.Str("client_corr", short(*v)) // "The server SHOULD log this information" (KMIP 1.4 section 6.18)
+	}
+	return ev
+}
+
+// ourFault tells a fault of server, store or token from a refusal.
+func ourFault(err error) bool {
+	var ke *kmip.Error
+	return !errors.As(err, &ke) || ke.Reason == kmip.ResultReasonGeneralFailure || errors.Is(err, errCommit)
+}
+
+func short(s string) string {
+	if len(s) > maxLogged {
+		return s[:maxLogged] + "..."
+	}
+	return s
+}
+
+// ItemKey is what items are counted by.
+type ItemKey struct {
+	Operation kmip.Operation    // 0: unknown to the server, or the message could not be read
+	Reason    kmip.ResultReason // 0: success
+}
+
+// Counters is a snapshot of what happened since the start of the server.
+type Counters struct {
+	Accepted   uint64 // connections
+	Active     int    // connections now
+	Rejected   uint64 // connections over the limit
+	Handshakes uint64 // that failed
+	Requests   uint64 // messages, unreadable ones included
+	Panics     uint64
+	Items      map[ItemKey]uint64
+}
+
+type counters struct {
+	accepted, rejected, handshakes, requests, panics atomic.Uint64
+
+	mu    sync.Mutex // guards items
+	items map[ItemKey]uint64
+}
+
+func (c *counters) item(op kmip.Operation, reason kmip.ResultReason) {
+	if lookup(op) == nil {
+		op = 0 // clients must not be able to fill the map
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.items == nil {
+		c.items = map[ItemKey]uint64{}
+	}
+	c.items[ItemKey{op, reason}]++
+}
+
+// Counters returns a snapshot.
+func (s *Server) Counters() Counters {
+	s.mu.Lock()
+	active := len(s.conns)
+	s.mu.Unlock()
+	c := &s.counters
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return Counters{
+		Accepted: c.accepted.Load(), Active: active, Rejected: c.rejected.Load(), Handshakes: c.handshakes.Load(),
+		Requests: c.requests.Load(), Panics: c.panics.Load(), Items: maps.Clone(c.items),
+	}
+}
