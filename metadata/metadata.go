@@ -16,6 +16,7 @@ package metadata
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"kmipd/kmip"
@@ -29,12 +30,29 @@ var (
 	ErrExists   = errors.New("metadata: record exists")
 	ErrCorrupt  = errors.New("metadata: stored value is damaged")
 	ErrFormat   = errors.New("metadata: store was written by a newer kmipd")
+	ErrLocked   = errors.New("metadata: store is open elsewhere") // in another process, or twice in this one
+	ErrClosed   = errors.New("metadata: store is closed")
+	// ErrFailed comes from every call after the engine could not sync or write. What it had acknowledged is on disk;
+	// the process should end, and start again when the disk is well.
+	ErrFailed = errors.New("metadata: store has failed")
 )
 
 // NameTakenError says that another object of the owner holds a Name.
 type NameTakenError struct{ Owner, Name, UID string }
 
 func (e *NameTakenError) Error() string { return "metadata: name is taken" }
+
+// CorruptError lists the damaged values that a walk met and went past. It is ErrCorrupt.
+type CorruptError struct {
+	UIDs []string // of records; of other values their key
+}
+
+func (e *CorruptError) Error() string {
+	return fmt.Sprintf("%v: %q", ErrCorrupt, e.UIDs)
+}
+
+// Unwrap is ErrCorrupt.
+func (e *CorruptError) Unwrap() error { return ErrCorrupt }
 
 // Phase is how far a record has come.
 type Phase uint8
@@ -138,7 +156,7 @@ type Query struct {
 	Terms     []Term
 	// Match decides on each candidate that has all terms; nil takes all. It must not keep the record.
 	Match func(*Record) bool
-	// Oldest turns the order round: oldest first.
+	// Oldest turns the order round: oldest first, and Unique Identifiers descending where the instant is the same.
 	Oldest bool
 	Offset int
 	// Max is how many identifiers to return, negative for all. Count asks for the total number of matches too, which
@@ -170,7 +188,8 @@ type Store interface {
 	Due(ctx context.Context, until time.Time, max int) ([]string, error)
 	// Intents lists what is unsettled.
 	Intents(ctx context.Context) ([]Intent, error)
-	// Records walks all records in Unique Identifier order, from a snapshot (start, fsck); fn may keep the record.
+	// Records walks all records in Unique Identifier order, from a snapshot (start, fsck); fn may keep the record. It
+	// goes past damaged records and names them at the end in a *CorruptError. An error of fn ends the walk.
 	Records(ctx context.Context, fn func(*Record) error) error
 
 	// Clients and pending certificates.
