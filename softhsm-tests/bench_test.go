@@ -1,0 +1,181 @@
+package softhsmtests
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"kmipd/softhsm-tests/internal/harness"
+)
+
+// benchConns are the numbers of connections of the benchmark.
+var benchConns = []int{1, 8, 64}
+
+// benchSettings come from the environment: KMIPD_BENCH_SECONDS is the length of one measurement (2), KMIPD_BENCH_OBJECTS
+// the number of objects that Locate searches (10000), KMIPD_BENCH_ONLY a comma separated list of operations.
+type benchSettings struct {
+	length  time.Duration
+	objects int
+	only    string
+}
+
+func benchFromEnvironment(t *testing.T) benchSettings {
+	t.Helper()
+	b := benchSettings{2 * time.Second, 10000, os.Getenv("KMIPD_BENCH_ONLY")}
+	if s := os.Getenv("KMIPD_BENCH_SECONDS"); s != "" {
+		v, err := strconv.ParseFloat(s, 64)
+		if err != nil || v <= 0 {
+			t.Fatalf("KMIPD_BENCH_SECONDS=%q", s)
+		}
+		b.length = time.Duration(v * float64(time.Second))
+	}
+	if s := os.Getenv("KMIPD_BENCH_OBJECTS"); s != "" {
+		v, err := strconv.Atoi(s)
+		if err != nil || v < 1 {
+			t.Fatalf("KMIPD_BENCH_OBJECTS=%q", s)
+		}
+		b.objects = v
+	}
+	return b
+}
+
+func (b benchSettings) wants(op string) bool {
+	if b.only == "" {
+		return true
+	}
+	for _, s := range strings.Split(b.only, ",") {
+		if s == op {
+			return true
+		}
+	}
+	return false
+}
+
+// TestBench measures the server against a floor: what the bare token does (raw) plus what TLS and decoding cost (null).
+// A request takes at least the time of both, so the floor is 1/(1/raw + 1/null).
+func TestBench(t *testing.T) {
+	if !*benchReport {
+		t.Skip("runs with -bench-report only")
+	}
+	settings := benchFromEnvironment(t)
+	tool := harness.BuildTool(t, "./softhsm-tests/internal/benchside")
+	conns := make([]string, len(benchConns))
+	for i, n := range benchConns {
+		conns[i] = strconv.Itoa(n)
+	}
+	raw := map[string]map[int]float64{}
+	out := harness.Output(t, tool, "raw", "--dir", harness.Dir(t), "--seconds", fmt.Sprint(settings.length.Seconds()),
+		"--conns", strings.Join(conns, ","))
+	if err := json.Unmarshal(out, &raw); err != nil {
+		t.Fatalf("raw measurements: %v\n%s", err, out)
+	}
+	s := harness.Start(t, harness.Dir(t))
+	b, err := newBencher(s, settings, tool, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Printf("%-28s %5s %10s %10s %10s %10s %8s %10s\n", "operation", "conns", "measured", "raw", "null", "floor", "of floor",
+		"cpu us/op")
+	for _, op := range benchOperations {
+		if !settings.wants(op.key) {
+			continue
+		}
+		for _, n := range benchConns {
+			r, err := b.cell(t, op, n)
+			if err != nil {
+				t.Errorf("%s, %d connections: %v", op.title, n, err)
+				continue
+			}
+			r.raw = math.Inf(1)
+			if op.raw != "" {
+				r.raw = raw[op.raw][n] * float64(op.perToken)
+			}
+			fmt.Println(r.line(op.title, n))
+		}
+	}
+}
+
+// benchResult is one row: operations per second.
+type benchResult struct {
+	measured, raw, null float64
+	cpu                 time.Duration // of the server, for one operation
+}
+
+func (r benchResult) floor() float64 { return 1 / (1/r.raw + 1/r.null) }
+
+func (r benchResult) line(title string, conns int) string {
+	raw := "-" // no token work
+	if !math.IsInf(r.raw, 1) {
+		raw = fmt.Sprintf("%.0f", r.raw)
+	}
+	return fmt.Sprintf("%-28s %5d %10.0f %10s %10.0f %10.0f %7.0f%% %10.0f", title, conns, r.measured, raw, r.null, r.floor(),
+		100*r.measured/r.floor(), float64(r.cpu)/float64(time.Microsecond))
+}
+
+// benchOperation is a row of the table. Its steps are the requests of one turn, in order; perToken is the number of KMIP
+// operations for each call on the token.
+type benchOperation struct {
+	key, title string
+	raw        string // name of the raw measurement, "" where the token has nothing to do
+	perToken   int
+	turn       func(*bencher, *benchClient) error
+	setup      func(*bencher, int) error
+}
+
+var benchOperations = []benchOperation{
+	{"create", "Create AES-256", "create", 1, (*bencher).create, nil},
+	{"pair", "Create Key Pair P-256", "pair", 1, (*bencher).pair, nil},
+	{"get", "Get", "get", 1, (*bencher).get, nil},
+	{"wrapped", "Get, AES key wrap", "wrapped", 1, (*bencher).wrapped, nil},
+	{"register", "Register AES-256", "register", 1, (*bencher).register, nil},
+	{"attributes", "Get Attributes", "", 1, (*bencher).attributes, nil},
+	{"life", "Activate, Revoke, Destroy", "destroy", 3, (*bencher).life, (*bencher).makeLives},
+	{"locate", "Locate by name", "", 1, (*bencher).locate, (*bencher).makeNames},
+}
+
+// cell measures one operation with n connections, first the server and then the null operation with the same requests.
+func (b *bencher) cell(t *testing.T, op benchOperation, n int) (benchResult, error) {
+	if op.setup != nil {
+		if err := op.setup(b, n); err != nil {
+			return benchResult{}, fmt.Errorf("preparing: %w", err)
+		}
+	}
+	clients, err := b.dial(b.server.Addr, b.tls, n)
+	if err != nil {
+		return benchResult{}, err
+	}
+	defer closeAll(clients)
+	cpu := b.server.CPUTime()
+	count, elapsed, err := b.drive(clients, op)
+	if err != nil {
+		return benchResult{}, err
+	}
+	r := benchResult{measured: float64(count) / elapsed.Seconds()}
+	r.cpu = (b.server.CPUTime() - cpu) / time.Duration(max(count, 1))
+
+	file := filepath.Join(b.dir, "response")
+	if err := os.WriteFile(file, clients[0].answer, 0o600); err != nil {
+		return r, err
+	}
+	addr, stop := harness.Tool(t, b.tool, "null", "--response", file)
+	defer stop()
+	fakes, err := b.dial(addr, anyServer(b.tls), n)
+	if err != nil {
+		return r, err
+	}
+	defer closeAll(fakes)
+	if op.key == "life" { // the null listener knows no objects: the same identifiers serve again
+		b.lives.refill()
+	}
+	if count, elapsed, err = b.drive(fakes, op); err != nil {
+		return r, err
+	}
+	r.null = float64(count) / elapsed.Seconds()
+	return r, nil
+}

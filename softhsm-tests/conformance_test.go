@@ -1,0 +1,184 @@
+package softhsmtests
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"kmipd/softhsm-tests/internal/compare"
+	"kmipd/softhsm-tests/internal/harness"
+	"kmipd/softhsm-tests/internal/message"
+	"kmipd/softhsm-tests/internal/oasis"
+	"kmipd/softhsm-tests/internal/rawttlv"
+	"kmipd/softhsm-tests/internal/registry"
+)
+
+// TestConformance plays the OASIS cases against one server, a connection for each case or sequence of cases.
+func TestConformance(t *testing.T) {
+	r := newRunner(t)
+	s := harness.Start(t, harness.Dir(t))
+	for _, g := range r.selection.Groups {
+		if *oneCase != "" && !slices.ContainsFunc(g, func(e oasis.Entry) bool { return e.Name == *oneCase }) {
+			continue
+		}
+		r.group(t, s.Connect(t), g)
+	}
+	if *oneCase != "" {
+		return
+	}
+	for _, x := range r.selection.Excluded {
+		fmt.Printf("EXCL %-55s %s\n", x.Name, x.Reason)
+	}
+	fmt.Print(r.table())
+}
+
+// runner keeps the score of one run.
+type runner struct {
+	shared    string
+	reg       *registry.Registry
+	selection oasis.Selection
+	score     map[suiteKey]*score
+}
+
+type suiteKey struct{ suite, version string }
+
+type score struct{ passed, failed, known, excluded int }
+
+func newRunner(t *testing.T) *runner {
+	t.Helper()
+	shared := registry.Shared(t)
+	reg, err := registry.Load(shared, "1.4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := oasis.Manifest(shared)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &runner{shared, reg, oasis.Select(all, oasis.Versions, oasis.Operations), map[suiteKey]*score{}}
+	for _, x := range r.selection.Excluded {
+		r.of(x.Entry).excluded++
+	}
+	return r
+}
+
+func (r *runner) of(e oasis.Entry) *score {
+	k := suiteKey{e.Suite, e.Version}
+	if r.score[k] == nil {
+		r.score[k] = &score{}
+	}
+	return r.score[k]
+}
+
+// group plays cases that share variables, then removes what they left, so that the next one finds an empty server.
+func (r *runner) group(t *testing.T, c message.Exchanger, g oasis.Group) {
+	session := compare.NewSession(r.reg)
+	for _, e := range g {
+		t.Run(e.Name, func(t *testing.T) {
+			session.NextFile()
+			r.verdict(t, e, r.play(t, c, session, e))
+		})
+	}
+	if err := message.Clean(c); err != nil {
+		t.Logf("cleaning up after %s: %v", g[0].Name, err)
+	}
+}
+
+// verdict books the outcome of a case, with the list of known divergences.
+func (r *runner) verdict(t *testing.T, e oasis.Entry, problem error) {
+	section, listed := known[e.Name]
+	switch {
+	case problem == nil && listed:
+		r.of(e).failed++
+		t.Errorf("passes, but the list of known divergences has it (%s): take it off", section)
+	case problem == nil:
+		r.of(e).passed++
+		fmt.Printf("PASS %s\n", e.Name)
+	case listed:
+		r.of(e).known++
+		fmt.Printf("KNOWN %-54s %s: %v\n", e.Name, section, problem)
+	default:
+		r.of(e).failed++
+		fmt.Printf("FAIL %-55s %v\n", e.Name, problem)
+		t.Error(problem)
+	}
+}
+
+// play sends the requests of a case until an answer differs. A listed case that fails is not shown in full.
+func (r *runner) play(t *testing.T, c message.Exchanger, session *compare.Session, e oasis.Entry) error {
+	exchanges, err := oasis.Load(r.shared, e, r.reg)
+	if err != nil {
+		return err
+	}
+	if err := prepare(c, e.Name); err != nil {
+		return fmt.Errorf("preparing: %w", err)
+	}
+	for i, x := range exchanges {
+		request, err := session.Request(x.Request)
+		if err != nil {
+			return fmt.Errorf("exchange %d: %w", i+1, err)
+		}
+		got, err := c.Exchange(request)
+		if err != nil {
+			return fmt.Errorf("exchange %d of %d: %w\nrequest:\n%s", i+1, len(exchanges), err, request.Dump(r.reg))
+		}
+		d := session.Response(x.Response, got)
+		if d == nil {
+			continue
+		}
+		if _, listed := known[e.Name]; !listed {
+			t.Logf("exchange %d of %d\nrequest:\n%s\ngot:\n%s\nwant:\n%s", i+1, len(exchanges),
+				request.Dump(r.reg), got.Dump(r.reg), x.Response.Dump(r.reg))
+		}
+		return fmt.Errorf("exchange %d of %d: %w", i+1, len(exchanges), d)
+	}
+	return nil
+}
+
+// table is the score by suite and version.
+func (r *runner) table() string {
+	var b strings.Builder
+	keys := make([]suiteKey, 0, len(r.score))
+	for k := range r.score {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, func(a, b suiteKey) int {
+		if c := strings.Compare(a.suite, b.suite); c != 0 {
+			return c
+		}
+		return strings.Compare(a.version, b.version)
+	})
+	fmt.Fprintf(&b, "\n%-44s %-8s %7s %7s %7s %9s\n", "suite", "version", "passed", "failed", "known", "excluded")
+	var sum score
+	for _, k := range keys {
+		s := r.score[k]
+		fmt.Fprintf(&b, "%-44s %-8s %7d %7d %7d %9d\n", k.suite, k.version, s.passed, s.failed, s.known, s.excluded)
+		sum.passed, sum.failed = sum.passed+s.passed, sum.failed+s.failed
+		sum.known, sum.excluded = sum.known+s.known, sum.excluded+s.excluded
+	}
+	fmt.Fprintf(&b, "%-44s %-8s %7d %7d %7d %9d\n", "all", "", sum.passed, sum.failed, sum.known, sum.excluded)
+	return b.String()
+}
+
+// TestKnownNames keeps the list of known divergences free of names that no run plays.
+func TestKnownNames(t *testing.T) {
+	r := newRunner(t)
+	names := map[string]bool{}
+	for _, g := range r.selection.Groups {
+		for _, e := range g {
+			names[e.Name] = true
+		}
+	}
+	for name, section := range known {
+		if !names[name] {
+			t.Errorf("%s is in the list of known divergences and in no run", name)
+		}
+		if section == "" {
+			t.Errorf("%s is listed without a section", name)
+		}
+	}
+}
+
+var _ message.Exchanger = (*harness.Conn)(nil)
+var _ rawttlv.Namer = (*registry.Registry)(nil)

@@ -1,0 +1,21 @@
+package softhsmtests
+
+import (
+	"flag"
+	"os"
+	"testing"
+
+	"kmipd/softhsm-tests/internal/harness"
+)
+
+var (
+	oneCase     = flag.String("case", os.Getenv("KMIPD_CASE"), "play this OASIS case only (with its sequence)")
+	benchReport = flag.Bool("bench-report", os.Getenv("KMIPD_BENCH") == "1", "run the benchmarks of TestBench")
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	code := m.Run()
+	harness.Cleanup()
+	os.Exit(code)
+}

@@ -1,0 +1,34 @@
+package softhsmtests
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"kmipd/softhsm-tests/internal/harness"
+)
+
+// python has the KMIP client of the distribution (package python3-pykmip).
+const python = "/usr/bin/python3"
+
+// TestPyKMIP runs the Python client through everything it can do, in every version it speaks. The script prints a line
+// for each step and stops at the first wrong result.
+func TestPyKMIP(t *testing.T) {
+	if out, err := exec.Command(python, "-W", "ignore", "-c", "import kmip").CombinedOutput(); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("CI needs the Python KMIP client: %v\n%s", err, out)
+		}
+		t.Skipf("no Python KMIP client: %v", err)
+	}
+	s := harness.Start(t, harness.Dir(t))
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, python, "-W", "ignore", "-B", "testdata/pykmip_flow.py", s.Dir, s.Addr)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("the flow ended with %v:\n%s", err, out)
+	}
+	t.Logf("%s", out)
+}

@@ -1,0 +1,346 @@
+"""What the Python KMIP client does, against a running kmipd, in every KMIP 1.x version it speaks.
+
+Usage: pykmip_flow.py DIR HOST:PORT
+Prints a line for each step and ends with status 1 at the first wrong result.
+"""
+
+import os
+import sys
+import time
+
+from kmip.core.messages import contents
+
+from pykmip_client import (Material, Steps, attribute, connect, enums, objects, refused, register_with, same, true)
+
+AES = enums.CryptographicAlgorithm.AES
+A = enums.AttributeType
+MASK = enums.CryptographicUsageMask
+REASON = enums.ResultReason
+CRYPT = [MASK.ENCRYPT, MASK.DECRYPT]
+
+VERSIONS = [enums.KMIPVersion.KMIP_1_0, enums.KMIPVersion.KMIP_1_1, enums.KMIPVersion.KMIP_1_2,
+            enums.KMIPVersion.KMIP_1_3, enums.KMIPVersion.KMIP_1_4]
+
+
+class Flow:
+    """One run in one version. Names carry a mark so that runs do not see each other's objects."""
+
+    def __init__(self, client, version, material):
+        self.c, self.version, self.m = client, version, material
+        self.mark = "pykmip-%s-%d-" % (version.name, os.getpid())
+        self.step = Steps(version.name)
+        self.made = []
+
+    def run(self):
+        for part in (self.information, self.symmetric, self.wrapped, self.pairs, self.asymmetric, self.others,
+                     self.locating, self.attributes, self.life_cycle, self.refusals, self.cleanup):
+            self.part(part)
+        return self.step.count
+
+    def part(self, part):
+        try:
+            part()
+        except Exception as e:  # a result that the next step needed is missing
+            self.step("the rest of " + part.__name__, self.fail, e)
+
+    @staticmethod
+    def fail(problem):
+        raise problem
+
+    def keep(self, uid):
+        true(isinstance(uid, str) and uid, "the identifier is %r" % (uid,))
+        self.made.append(uid)
+        return uid
+
+    # Query and Discover Versions
+
+    def information(self):
+        def query():
+            wanted = [enums.QueryFunction.QUERY_OPERATIONS, enums.QueryFunction.QUERY_OBJECTS,
+                      enums.QueryFunction.QUERY_SERVER_INFORMATION]
+            result = self.c.proxy.query(query_functions=wanted)
+            same(result.result_status.value, enums.ResultStatus.SUCCESS)
+            operations = set(result.operations)
+            for op in (enums.Operation.CREATE, enums.Operation.GET, enums.Operation.LOCATE, enums.Operation.DESTROY):
+                true(op in operations, "Query does not list %s" % op)
+            true(enums.ObjectType.SYMMETRIC_KEY in result.object_types,
+                 "Query does not list Symmetric Key: %r" % (result.object_types,))
+
+        def versions(asked, want):
+            result = self.c.proxy.discover_versions(protocol_versions=asked)
+            same(result.result_status.value, enums.ResultStatus.SUCCESS)
+            return [(v.major, v.minor) for v in result.protocol_versions] if want is None else same(
+                [(v.major, v.minor) for v in result.protocol_versions], want)
+
+        self.step("query", query)
+        if self.version == enums.KMIPVersion.KMIP_1_0:
+            return  # Discover Versions came with 1.1
+        got = self.step("discover versions", versions, None, None)
+        self.step("newest version first", lambda: same(got, sorted(got, reverse=True)))
+        self.step("discover 1.1 only", versions, [contents.ProtocolVersion(1, 1)], [(1, 1)])
+        self.step("discover an unknown version", versions, [contents.ProtocolVersion(9, 9)], [])
+
+    # Symmetric keys
+
+    def symmetric(self):
+        for bits in (128, 192, 256):
+            name = self.mark + "aes-%d" % bits
+            uid = self.keep(self.step("create AES-%d" % bits, self.c.create, AES, bits, name=name,
+                                      cryptographic_usage_mask=CRYPT))
+            key = self.step("get it", self.c.get, uid)
+            self.step("its size and algorithm", lambda: same(
+                (len(key.value) * 8, key.cryptographic_length, key.cryptographic_algorithm), (bits, bits, AES)))
+            self.step("get it again", lambda: same(self.c.get(uid).value, key.value))
+            value = bytes(range(bits // 8))
+            uid = self.keep(self.step("register AES-%d" % bits, self.c.register,
+                                      objects.SymmetricKey(AES, bits, value, CRYPT, self.mark + "reg-%d" % bits)))
+            self.step("get what was registered", lambda: same(self.c.get(uid).value, value))
+        uid = self.keep(self.step("create with a policy name", self.c.create, AES, 256, operation_policy_name="default",
+                                  name=self.mark + "policy"))
+        self.step("the policy name", lambda: same(self.text(uid, "Operation Policy Name"), "default"))
+
+    def wrapped(self):
+        kek_value, value = bytes(range(16)), bytes.fromhex("00112233445566778899aabbccddeeff")
+        kek = self.keep(self.step("register a wrapping key", self.c.register, objects.SymmetricKey(
+            AES, 128, kek_value, [MASK.WRAP_KEY, MASK.UNWRAP_KEY], self.mark + "kek")))
+        uid = self.keep(self.step("register a key to wrap", self.c.register,
+                                  objects.SymmetricKey(AES, 128, value, CRYPT, self.mark + "dek")))
+        spec = {
+            "wrapping_method": enums.WrappingMethod.ENCRYPT,
+            "encryption_key_information": {
+                "unique_identifier": kek,
+                "cryptographic_parameters": {"block_cipher_mode": enums.BlockCipherMode.NIST_KEY_WRAP},
+            },
+        }
+        if self.version.value >= enums.KMIPVersion.KMIP_1_1.value:
+            spec["encoding_option"] = enums.EncodingOption.NO_ENCODING
+        else:
+            return  # 1.0 has no Encoding Option: wrapping means the encoded Key Value there
+        self.step("wrapping with a pre-active key is refused", refused,
+                  [REASON.PERMISSION_DENIED, REASON.ILLEGAL_OPERATION], self.c.get, uid, spec)
+        self.step("activate the wrapping key", self.c.activate, kek)
+        key = self.step("get wrapped", self.c.get, uid, spec)
+        # RFC 3394 section 4.1
+        self.step("the wrapped bytes", lambda: same(key.value.hex(), "1fa68b0a8112b447aef34bd8fb5a7b829d3e862371d2cfe5"))
+        self.step("the wrapping data", lambda: same(
+            key.key_wrapping_data["encryption_key_information"]["unique_identifier"], kek))
+
+    # Key pairs
+
+    def pairs(self):
+        for algorithm, bits in ((enums.CryptographicAlgorithm.RSA, 2048), (enums.CryptographicAlgorithm.ECDSA, 256)):
+            label = "%s-%d" % (algorithm.name, bits)
+            public, private = self.step(
+                "create key pair " + label, self.c.create_key_pair, algorithm, bits,
+                public_name=self.mark + label + "-pub", public_usage_mask=[MASK.VERIFY],
+                private_name=self.mark + label + "-priv", private_usage_mask=[MASK.SIGN])
+            self.keep(public), self.keep(private)
+            self.step("their types", lambda: same(
+                [self.value(public, "Object Type"), self.value(private, "Object Type")],
+                [enums.ObjectType.PUBLIC_KEY, enums.ObjectType.PRIVATE_KEY]))
+            if algorithm == enums.CryptographicAlgorithm.RSA:
+                key = self.step("get the public key", self.c.get, public)
+                self.step("its length", lambda: same(key.cryptographic_length, bits))
+
+    def asymmetric(self):
+        rsa, m = enums.CryptographicAlgorithm.RSA, self.m
+        for label, obj in (
+                ("RSA public key (PKCS#1)", objects.PublicKey(rsa, 2048, m.rsa_public_pkcs1, enums.KeyFormatType.PKCS_1,
+                                                              [MASK.VERIFY], self.mark + "pub1")),
+                ("RSA public key (X.509)", objects.PublicKey(rsa, 2048, m.rsa_public_x509, enums.KeyFormatType.X_509,
+                                                             [MASK.VERIFY], self.mark + "pub2")),
+                ("RSA private key (PKCS#1)", objects.PrivateKey(rsa, 2048, m.rsa_pkcs1, enums.KeyFormatType.PKCS_1,
+                                                                [MASK.SIGN], self.mark + "priv1")),
+                ("RSA private key (PKCS#8)", objects.PrivateKey(rsa, 2048, m.rsa_pkcs8, enums.KeyFormatType.PKCS_8,
+                                                                [MASK.SIGN], self.mark + "priv2")),
+                ("certificate", objects.X509Certificate(m.certificate, [MASK.VERIFY], self.mark + "cert"))):
+            self.round_trip(label, obj)
+
+    # Secret data, opaque objects, split keys
+
+    def others(self):
+        self.round_trip("password", objects.SecretData(
+            b"correct horse battery staple", enums.SecretDataType.PASSWORD, [MASK.VERIFY], self.mark + "password"))
+        self.round_trip("seed", objects.SecretData(
+            bytes(range(96)), enums.SecretDataType.SEED, [MASK.DERIVE_KEY], self.mark + "seed"))
+        self.round_trip("opaque object", objects.OpaqueObject(
+            b"\x00\x01 any octets \xff" * 40, enums.OpaqueDataType.NONE, self.mark + "opaque"))
+        self.round_trip("split key", objects.SplitKey(
+            cryptographic_algorithm=AES, cryptographic_length=128, key_value=bytes(range(16)),
+            cryptographic_usage_masks=[MASK.EXPORT], name=self.mark + "split",
+            key_format_type=enums.KeyFormatType.RAW, split_key_parts=3, key_part_identifier=1, split_key_threshold=2,
+            split_key_method=enums.SplitKeyMethod.XOR, prime_field_size=None))
+
+    def round_trip(self, label, obj):
+        uid = self.keep(self.step("register " + label, self.c.register, obj))
+        got = self.step("get the " + label, self.c.get, uid)
+        self.step("its bytes", lambda: same(got.value, obj.value))
+        self.step("its type", lambda: same(type(got), type(obj)))
+
+    # Locate
+
+    def locating(self):
+        group, space, data = self.mark + "group", self.mark + "space", self.mark + "data"
+        before = int(time.time()) - 2
+        uids = []
+        for i in range(5):
+            extra = [attribute(A.NAME, attribute_name(self.mark + "loc-%d" % i)), attribute(A.OBJECT_GROUP, group),
+                     attribute(A.APPLICATION_SPECIFIC_INFORMATION,
+                               {"application_namespace": space, "application_data": data + str(i)})]
+            obj = objects.SymmetricKey(AES, 128, bytes([i] * 16), CRYPT)
+            uids.append(self.keep(self.step("register object %d of a group" % i, register_with, self.c, obj, extra)))
+        self.step("activate two", lambda: [self.c.activate(u) for u in uids[:2]])
+
+        def find(want, *attributes, **options):
+            got = self.c.locate(attributes=[attribute(A.OBJECT_GROUP, group)] + list(attributes), **options)
+            same(sorted(got), sorted(want), "located")
+
+        self.step("locate by name", lambda: same(
+            self.c.locate(attributes=[attribute(A.NAME, attribute_name(self.mark + "loc-3"))]), [uids[3]]))
+        self.step("locate by group", find, uids)
+        self.step("locate by type", find, uids, attribute(A.OBJECT_TYPE, enums.ObjectType.SYMMETRIC_KEY))
+        self.step("locate by another type", find, [], attribute(A.OBJECT_TYPE, enums.ObjectType.PUBLIC_KEY))
+        self.step("locate by algorithm", find, uids, attribute(A.CRYPTOGRAPHIC_ALGORITHM, AES))
+        self.step("locate by length", find, uids, attribute(A.CRYPTOGRAPHIC_LENGTH, 128))
+        self.step("locate by another length", find, [], attribute(A.CRYPTOGRAPHIC_LENGTH, 256))
+        self.step("locate by usage mask", find, uids, attribute(A.CRYPTOGRAPHIC_USAGE_MASK, CRYPT))
+        self.step("locate active ones", find, uids[:2], attribute(A.STATE, enums.State.ACTIVE))
+        self.step("locate pre-active ones", find, uids[2:], attribute(A.STATE, enums.State.PRE_ACTIVE))
+        self.step("locate by application data", find, [uids[4]], attribute(
+            A.APPLICATION_SPECIFIC_INFORMATION, {"application_namespace": space, "application_data": data + "4"}))
+        self.step("locate by identifier", find, [uids[2]], attribute(A.UNIQUE_IDENTIFIER, uids[2]))
+        self.step("locate by a range of dates", find, uids, attribute(A.INITIAL_DATE, before),
+                  attribute(A.INITIAL_DATE, int(time.time()) + 2))
+        self.step("locate by a range long ago", find, [], attribute(A.INITIAL_DATE, 1),
+                  attribute(A.INITIAL_DATE, 1000))
+        self.step("locate with a maximum", lambda: same(
+            len(self.c.locate(attributes=[attribute(A.OBJECT_GROUP, group)], maximum_items=2)), 2))
+
+        def pages():
+            seen = []
+            for offset in range(0, 5, 2):
+                seen += self.c.locate(attributes=[attribute(A.OBJECT_GROUP, group)], maximum_items=2,
+                                      offset_items=offset)
+            same(sorted(seen), sorted(uids), "pages")
+
+        self.step("locate page by page", pages)
+        self.step("locate a name that nobody has", lambda: same(
+            self.c.locate(attributes=[attribute(A.NAME, attribute_name(self.mark + "nobody"))]), []))
+
+    # Attributes
+
+    def value(self, uid, name):
+        _, got = self.c.get_attributes(uid, [name])
+        same([a.attribute_name.value for a in got], [name], "attributes")
+        return got[0].attribute_value.value
+
+    def text(self, uid, name):
+        return self.value(uid, name)
+
+    def names(self, uid):
+        _, got = self.c.get_attributes(uid, ["Name"])
+        return [a.attribute_value.name_value.value for a in got]
+
+    def attributes(self):
+        first, second = self.mark + "attr-1", self.mark + "attr-2"
+        uid = self.keep(self.step("register with two names", register_with, self.c,
+                                  objects.SymmetricKey(AES, 128, bytes(16), CRYPT),
+                                  [attribute(A.NAME, attribute_name(first), 0),
+                                   attribute(A.NAME, attribute_name(second), 1)]))
+        self.step("the names", lambda: same(self.names(uid), [first, second]))
+        listed = self.step("get attribute list", self.c.get_attribute_list, uid)
+        for name in ("Unique Identifier", "Object Type", "Name", "Cryptographic Algorithm", "Cryptographic Length",
+                     "Cryptographic Usage Mask", "State", "Initial Date", "Last Change Date", "Digest"):
+            self.step("the list has " + name, true, name in listed, "attribute list lacks %s: %s" % (name, listed))
+        _, every = self.step("get all attributes", self.c.get_attributes, uid)
+        self.step("all and list agree", lambda: same(sorted({a.attribute_name.value for a in every}), sorted(listed)))
+        self.step("modify the second name", lambda: self.c.modify_attribute(
+            uid, attribute=attribute(A.NAME, attribute_name(self.mark + "attr-3"), 1)))
+        self.step("the names after it", lambda: same(self.names(uid), [first, self.mark + "attr-3"]))
+        self.step("delete the first name", lambda: self.c.delete_attribute(
+            uid, attribute_name="Name", attribute_index=0))
+        self.step("the name left", lambda: same(self.names(uid), [self.mark + "attr-3"]))
+        self.step("the state cannot be deleted", refused,
+                  [REASON.PERMISSION_DENIED, REASON.ILLEGAL_OPERATION, REASON.INVALID_FIELD],
+                  self.c.delete_attribute, uid, attribute_name="State")
+        self.step("a name that is not there cannot be modified", refused,
+                  [REASON.ITEM_NOT_FOUND, REASON.INDEX_OUT_OF_BOUNDS, REASON.INVALID_FIELD], self.c.modify_attribute, uid,
+                  attribute=attribute(A.NAME, attribute_name("x"), 9))
+        self.step("absent attributes are left out", lambda: same(self.c.get_attributes(uid, ["Destroy Date"])[1], []))
+
+    # States
+
+    def state(self, uid, want):
+        same(self.value(uid, "State"), want, "state")
+
+    def life_cycle(self):
+        state = enums.State
+        uid = self.keep(self.step("create for a life", self.c.create, AES, 256, name=self.mark + "life",
+                                  cryptographic_usage_mask=CRYPT))
+        self.step("it is pre-active", self.state, uid, state.PRE_ACTIVE)
+        self.step("check it", lambda: same(self.c.check(uid, cryptographic_usage_mask=[MASK.ENCRYPT]), uid))
+        self.step("activate", self.c.activate, uid)
+        self.step("it is active", self.state, uid, state.ACTIVE)
+        self.step("activating again is refused", refused, [REASON.PERMISSION_DENIED, REASON.ILLEGAL_OPERATION],
+                  self.c.activate, uid)
+        self.step("destroying it active is refused", refused, REASON.PERMISSION_DENIED, self.c.destroy, uid)
+        self.step("revoke", self.c.revoke, enums.RevocationReasonCode.CESSATION_OF_OPERATION, uid, "enough")
+        self.step("it is deactivated", self.state, uid, state.DEACTIVATED)
+        self.step("destroy", self.c.destroy, uid)
+        self.step("it cannot be had any more", refused, [REASON.ITEM_NOT_FOUND, REASON.PERMISSION_DENIED,
+                                                         REASON.ILLEGAL_OPERATION], self.c.get, uid)
+        uid = self.keep(self.step("create to compromise", self.c.create, AES, 256, cryptographic_usage_mask=CRYPT))
+        self.step("revoke as compromised", self.c.revoke, enums.RevocationReasonCode.KEY_COMPROMISE, uid, "lost", 6)
+        self.step("it is compromised", self.state, uid, state.COMPROMISED)
+        self.step("destroy it too", self.c.destroy, uid)
+
+    def refusals(self):
+        nobody = "no-such-object"
+        for label, call, args in (
+                ("get", self.c.get, (nobody,)), ("destroy", self.c.destroy, (nobody,)),
+                ("activate", self.c.activate, (nobody,)), ("get attributes of", self.c.get_attributes, (nobody,)),
+                ("get attribute list of", self.c.get_attribute_list, (nobody,)),
+                ("revoke", self.c.revoke, (enums.RevocationReasonCode.UNSPECIFIED, nobody))):
+            self.step(label + " an unknown object", refused, REASON.ITEM_NOT_FOUND, call, *args)
+        self.step("create AES of an odd length", refused,
+                  [REASON.INVALID_FIELD, REASON.CRYPTOGRAPHIC_FAILURE, REASON.FEATURE_NOT_SUPPORTED],
+                  self.c.create, AES, 123)
+        self.step("the connection still works", lambda: self.c.locate(maximum_items=1))
+
+    def cleanup(self):
+        def clean():
+            for uid in self.made:
+                try:
+                    self.c.revoke(enums.RevocationReasonCode.KEY_COMPROMISE, uid)
+                except Exception:
+                    pass  # destroyed, or of a kind without states
+                try:
+                    self.c.destroy(uid)
+                except Exception:
+                    pass  # destroyed before
+            found = self.c.locate(attributes=[attribute(A.OBJECT_GROUP, self.mark + "group")])
+            same(found, [], "left over")
+        self.step("clean up", clean)
+
+
+def attribute_name(text):
+    """The value that the library's factory takes for the attribute Name."""
+    return text
+
+
+def main():
+    directory, address = sys.argv[1:3]
+    material = Material()
+    total = 0
+    for version in VERSIONS:
+        with_tls = "PROTOCOL_TLSv1_2" if version == enums.KMIPVersion.KMIP_1_1 else "PROTOCOL_SSLv23"
+        client = connect(directory, address, version, with_tls)
+        total += Flow(client, version, material).run()
+        client.close()
+    if Steps.failed:
+        sys.exit("%d steps are wrong" % Steps.failed)
+    print("all %d steps are right" % total)
+
+
+if __name__ == "__main__":
+    main()
