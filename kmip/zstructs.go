@@ -4620,7 +4620,7 @@ func (v *LocateResponse) Decode(it ttlv.Item) error {
 // Append appends the structure under tag, without members that version ver does not have.
 func (v *LocateResponse) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
 	b, mark := ttlv.Begin(b, tag)
-	if !ver.Before(V1_3) && !(v.LocatedItems == nil) {
+	if !(v.LocatedItems == nil) {
 		b = ttlv.AppendInt(b, TagLocatedItems, int32(*v.LocatedItems))
 	}
 	for i := range v.UniqueIdentifier {

@@ -1,0 +1,87 @@
+package keystore
+
+import (
+	"context"
+	"crypto/sha256"
+
+	"kmipd/hsm"
+	"kmipd/keystore/keyform"
+	"kmipd/kmip"
+)
+
+// registerCertificate takes in a certificate and reads its attributes from it (KMIP 1.4 sections 2.2.1, 3.8 to 3.16).
+func (s *Store) registerCertificate(ctx context.Context, call *kmip.Call, o object, levels []level, cert *kmip.Certificate) error {
+	if err := o.apply(levels); err != nil {
+		return err
+	}
+	facts, err := keyform.ParseCertificate(cert)
+	if err != nil {
+		return err
+	}
+	if err := o.certified(facts); err != nil {
+		return err
+	}
+	sum := sha256.Sum256(cert.CertificateValue)
+	format := kmip.KeyFormatTypeX509
+	if facts.Type != kmip.CertificateTypeX509 {
+		format = kmip.KeyFormatTypeOpaque
+	}
+	o.digest(sum[:], format)
+	s.finish(call, o, false)
+	empty := kmip.Certificate{CertificateType: facts.Type, CertificateValue: []byte{}}
+	f := &frame{object: withoutMaterial(&empty, kmip.TagCertificate)}
+	if facts.Type != kmip.CertificateTypeX509 {
+		return s.registerData(ctx, call, o, f, cert.CertificateValue)
+	}
+	if err := o.checkDates(); err != nil {
+		return err
+	}
+	o.Frame = f.encode()
+	r := s.handle(o, hsm.ClassCertificate)
+	return s.commitNew(ctx, call, kmip.OperationRegister, []object{o}, func(ctx context.Context) error {
+		return s.token.StoreCertificate(ctx, r.ID, o.UID, cert.CertificateValue)
+	})
+}
+
+// certified sets the attributes that a certificate has of itself. What the request says of algorithm and length must
+// agree.
+func (o object) certified(f *keyform.CertificateFacts) error {
+	if a := o.algorithm(); a != 0 && f.Algorithm != 0 && a != f.Algorithm && !(ec(a) && ec(f.Algorithm)) {
+		return badField("Cryptographic Algorithm is not that of the certificate's key")
+	}
+	if n := o.length(); n != 0 && f.Bits != 0 && n != f.Bits {
+		return badField("Cryptographic Length is not that of the certificate's key")
+	}
+	o.put("Certificate Type", enumValue(f.Type))
+	o.put("Certificate Length", intValue(int32(f.Length)))
+	if f.Algorithm != 0 && o.algorithm() == 0 {
+		o.put("Cryptographic Algorithm", enumValue(f.Algorithm))
+	}
+	if f.Bits != 0 {
+		o.put("Cryptographic Length", intValue(int32(f.Bits)))
+	}
+	if f.SignatureAlgorithm != 0 {
+		o.put("Digital Signature Algorithm", enumValue(f.SignatureAlgorithm))
+	}
+	if o.get("Cryptographic Usage Mask").IsZero() {
+		o.put("Cryptographic Usage Mask", intValue(f.UsageMask))
+	}
+	if f.Type != kmip.CertificateTypeX509 {
+		return nil
+	}
+	o.put("X.509 Certificate Identifier", structValue(&f.X509Identifier))
+	o.put("X.509 Certificate Subject", structValue(&f.X509Subject))
+	o.put("X.509 Certificate Issuer", structValue(&f.X509Issuer))
+	o.put("Certificate Identifier", structValue(&f.Identifier))
+	o.put("Certificate Subject", structValue(&f.Subject))
+	o.put("Certificate Issuer", structValue(&f.Issuer))
+	return nil
+}
+
+func ec(a kmip.CryptographicAlgorithm) bool {
+	switch a {
+	case kmip.CryptographicAlgorithmEC, kmip.CryptographicAlgorithmECDSA, kmip.CryptographicAlgorithmECDH:
+		return true
+	}
+	return false
+}

@@ -1,0 +1,133 @@
+package keystore
+
+import (
+	"context"
+	"errors"
+
+	"kmipd/hsm"
+	"kmipd/kmip"
+	"kmipd/metadata"
+)
+
+// The two-store commit. Token and records cannot commit together, so:
+//
+//	create-like: (1) synced intent, (2) token object, (3) one synced batch: record, indexes, minus the intent;
+//	destroy-like: (1) one synced batch marks the record destroying, (2) token object gone, (3) synced batch: destroyed.
+//
+// A crash before (3) leaves an intent or a destroying record, which settle finishes at start: an unrecorded token object
+// is destroyed, a destroying record's token object too. Nothing is acknowledged before (3).
+
+// commitNew makes new objects. work makes the token objects and may fill in what it learns (digest, length); it runs
+// between the intents and the records. When it fails nothing remains.
+func (s *Store) commitNew(ctx context.Context, call *kmip.Call, op kmip.Operation, objs []object, work func(context.Context) error) error {
+	for _, o := range objs {
+		if err := s.nameFree(ctx, o); err != nil {
+			return err
+		}
+	}
+	b := &metadata.Batch{}
+	var ids [][16]byte
+	for _, o := range objs {
+		if o.Handle.Class == 0 {
+			continue
+		}
+		ids = append(ids, o.Handle.ID)
+		b.AddIntents = append(b.AddIntents, metadata.Intent{ID: o.Handle.ID, UID: o.UID, Operation: op.String(),
+			Class: o.Handle.Class, At: call.Now})
+	}
+	if len(ids) > 0 {
+		if err := s.meta.Commit(ctx, b); err != nil {
+			return toKMIP(err)
+		}
+		if err := work(ctx); err != nil {
+			s.abandon(ctx, objs, ids)
+			return creationError(err)
+		}
+	}
+	final := &metadata.Batch{DropIntents: ids}
+	for _, o := range objs {
+		o.changed(call.Now)
+		final.Puts = append(final.Puts, metadata.Put{Record: o.Record})
+	}
+	if err := s.meta.Commit(ctx, final); err != nil {
+		s.abandon(ctx, objs, ids)
+		return toKMIP(err)
+	}
+	for _, o := range objs {
+		if err := txOf(call).made(ctx, o.UID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// creationError: what the token cannot make is a wrong field; a failure while making is Cryptographic Failure (KMIP 1.4
+// section 11.2).
+func creationError(err error) error {
+	if errors.Is(err, hsm.ErrInternal) {
+		return kmip.Errorf(kmip.ResultReasonCryptographicFailure, "the token failed to make the object").Because(err)
+	}
+	return toKMIP(err)
+}
+
+// abandon removes the token objects of a creation that failed. What it cannot remove now, the intents let settle remove.
+func (s *Store) abandon(ctx context.Context, objs []object, ids [][16]byte) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
+	defer cancel()
+	for _, o := range objs {
+		r, on := ref(o.Handle)
+		if !on {
+			continue
+		}
+		if err := s.token.Destroy(ctx, r); err != nil && !errors.Is(err, hsm.ErrNotFound) {
+			s.log.Error().Err(err).Str("uid", o.UID).Msg("an abandoned token object stays until it is settled")
+			return
+		}
+	}
+	if len(ids) == 0 {
+		return
+	}
+	if err := s.meta.Commit(ctx, &metadata.Batch{DropIntents: ids}); err != nil {
+		s.log.Error().Err(err).Msg("dropping the intents of an abandoned creation")
+	}
+}
+
+// nameFree finds a taken Name before the token works for it; the final commit decides.
+func (s *Store) nameFree(ctx context.Context, o object) error {
+	seen := map[string]bool{}
+	for _, a := range o.Attributes {
+		if a.Name != "Name" {
+			continue
+		}
+		name := a.Value.Find(kmip.TagNameValue).Text()
+		if seen[name] {
+			return badField("the same Name stands twice in the request")
+		}
+		seen[name] = true
+		if _, err := s.meta.ByName(ctx, o.Owner, name); err == nil {
+			return badField("another object has this Name")
+		} else if !isNotFound(err) {
+			return toKMIP(err)
+		}
+	}
+	return nil
+}
+
+// finishDestroy ends the token object of a destroying record and marks the record destroyed. The caller holds the lock
+// or is alone (settle).
+func (s *Store) finishDestroy(ctx context.Context, uid string) error {
+	rec, err := s.meta.Get(ctx, uid)
+	if err != nil {
+		return err
+	}
+	if r, on := ref(rec.Handle); on {
+		if err := s.token.Destroy(ctx, r); err != nil && !errors.Is(err, hsm.ErrNotFound) {
+			return err
+		}
+	}
+	if rec.ObjectType == kmip.ObjectTypeTemplate {
+		return s.meta.Commit(ctx, &metadata.Batch{Deletes: []metadata.Delete{{UID: uid, Expect: rec.Revision}}})
+	}
+	rec.Phase = metadata.PhaseDestroyed
+	return s.meta.Commit(ctx, &metadata.Batch{Puts: []metadata.Put{{Record: rec, Expect: rec.Revision}}})
+}

@@ -1,0 +1,219 @@
+// Package keystore is the rules of kmipd: life cycle, usage masks, dates, attributes, names, ownership and policy. It
+// joins the token, which holds the keys, and the records, which hold everything else, and commits to both in the order
+// that survives a crash at any instruction (see commit.go). It implements the Keystore and Authenticator interfaces of
+// kmip/server.
+package keystore
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"kmipd/fips"
+	"kmipd/hsm"
+	"kmipd/kmip"
+	"kmipd/metadata"
+)
+
+// CredentialMode says what becomes of a credential in a message header.
+type CredentialMode string
+
+// The credential modes.
+const (
+	// CredentialsVerify wants every credential that is sent to be registered for the client.
+	CredentialsVerify CredentialMode = "verify"
+	// CredentialsIgnore takes the certificate alone; a credential that is registered must match all the same.
+	CredentialsIgnore CredentialMode = "ignore"
+	// CredentialsEnrol registers an unknown credential at its first use (development only).
+	CredentialsEnrol CredentialMode = "enrol"
+)
+
+// Config is what an operator decides about the rules.
+type Config struct {
+	// LeaseTime is the Lease Time of new objects in seconds; 0 gives them none.
+	LeaseTime uint32
+	// FreshGroup names an Object Group for which Locate with Group Member Fresh makes an AES-256 key when none is left
+	// (KMIP 1.4 section 4.9); "" for none.
+	FreshGroup string
+	// AllowDestroy lets clients destroy objects.
+	AllowDestroy bool
+	Credentials  CredentialMode
+	// ClientCAs are DER certificates by which a client may be recognised by subject.
+	Version, Build string
+	Address        string // for Server Information
+	// Clock gives the time; nil for time.Now.
+	Clock func() time.Time
+	// SettleInterval is how often transitions that have come are written to records; 0 for a minute.
+	SettleInterval time.Duration
+}
+
+// Store is the keystore. It is safe for concurrent use.
+type Store struct {
+	meta   metadata.Store
+	token  hsm.Token
+	policy *fips.Policy
+	cfg    Config
+	log    zerolog.Logger
+	locks  *locks
+	groups *groups
+
+	clients clientCache
+
+	lastCreated atomic.Int64 // nanoseconds; new records get increasing instants
+
+	stop context.CancelFunc // of the background loop, set by Start
+	done sync.WaitGroup
+}
+
+// New makes a Store on an open token and record store. Start must be called before the first operation.
+func New(meta metadata.Store, token hsm.Token, policy *fips.Policy, cfg Config, log zerolog.Logger) *Store {
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
+	}
+	if cfg.SettleInterval == 0 {
+		cfg.SettleInterval = time.Minute
+	}
+	if cfg.Credentials == "" {
+		cfg.Credentials = CredentialsVerify
+	}
+	return &Store{meta: meta, token: token, policy: policy, cfg: cfg, log: log, locks: newLocks(), groups: newGroups()}
+}
+
+// Start settles what a crash left between the two stores and starts the background loop, which Close ends.
+func (s *Store) Start(ctx context.Context) error {
+	if err := s.checkToken(ctx); err != nil {
+		return err
+	}
+	if err := s.settle(ctx); err != nil {
+		return fmt.Errorf("keystore: settling after the last stop: %w", err)
+	}
+	loop, stop := context.WithCancel(context.WithoutCancel(ctx))
+	s.stop = stop
+	s.done.Add(1)
+	go func() {
+		defer s.done.Done()
+		s.materialise(loop)
+	}()
+	return nil
+}
+
+// Close ends the background loop. It closes neither token nor record store.
+func (s *Store) Close() {
+	if s.stop != nil {
+		s.stop()
+	}
+	s.done.Wait()
+}
+
+// checkToken refuses a record store that belongs to another token: its handles would all be dangling.
+func (s *Store) checkToken(ctx context.Context) error {
+	serial := s.token.Info().Serial
+	stored, err := s.meta.Setting(ctx, "token-serial")
+	switch {
+	case isNotFound(err):
+		return s.meta.SetSetting(ctx, "token-serial", []byte(serial), true)
+	case err != nil:
+		return fmt.Errorf("keystore: reading the token identity: %w", err)
+	case string(stored) != serial:
+		return fmt.Errorf("keystore: the data directory belongs to the token with serial %s, not to %s", stored, serial)
+	}
+	return nil
+}
+
+// materialise writes the Last Change Date of records whose state changed by date. Reads do not need it: they evaluate.
+func (s *Store) materialise(ctx context.Context) {
+	tick := time.NewTicker(s.cfg.SettleInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		uids, err := s.meta.Due(ctx, s.cfg.Clock(), 256)
+		if err != nil {
+			if ctx.Err() == nil {
+				s.log.Error().Err(err).Msg("listing due transitions")
+			}
+			continue
+		}
+		for _, uid := range uids {
+			if err := s.transition(ctx, uid); err != nil && ctx.Err() == nil {
+				s.log.Error().Err(err).Str("uid", uid).Msg("writing a due transition")
+			}
+		}
+	}
+}
+
+func (s *Store) transition(ctx context.Context, uid string) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := s.locks.acquire(ctx, uid); err != nil {
+		return err
+	}
+	defer s.locks.release(uid)
+	rec, err := s.meta.Get(ctx, uid)
+	if err != nil {
+		return err
+	}
+	now := s.cfg.Clock().UTC()
+	o := object{rec}
+	o.Due = time.Time{}
+	last := o.lastChange(now)
+	o.changed(now)
+	o.put("Last Change Date", timeValue(last))
+	if err := s.meta.Commit(ctx, &metadata.Batch{Puts: []metadata.Put{{Record: rec, Expect: rec.Revision}}}); err != nil {
+		return err
+	}
+	s.log.Info().Str("uid", uid).Stringer("state", o.state(now)).Msg("state changed by date")
+	return nil
+}
+
+// newUID draws a Unique Identifier: a random UUID (version 4), never all digits.
+func newUID() string {
+	var b [16]byte
+	rand.Read(b[:]) // never fails: crypto/rand aborts the process instead
+	b[6], b[8] = b[6]&0x0F|0x40, b[8]&0x3F|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[0:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+// created is a creation instant later than that of every record before, so that Locate's order is the order of creation.
+func (s *Store) created() time.Time {
+	for {
+		last := s.lastCreated.Load()
+		next := max(s.cfg.Clock().UnixNano(), last+1)
+		if s.lastCreated.CompareAndSwap(last, next) {
+			return time.Unix(0, next).UTC()
+		}
+	}
+}
+
+// newRecord starts the record of a new object of the caller, with the attributes that every object gets.
+func (s *Store) newRecord(call *kmip.Call, t kmip.ObjectType) object {
+	o := object{&metadata.Record{
+		UID: newUID(), Owner: call.Caller.Client, User: call.Caller.User,
+		Created: s.created(), Phase: metadata.PhaseLive, ObjectType: t,
+	}}
+	o.put("Initial Date", timeValue(call.Now))
+	o.put("Last Change Date", timeValue(call.Now))
+	return o
+}
+
+// handle gives the object a place on the token.
+func (s *Store) handle(o object, class hsm.Class) hsm.Ref {
+	id := hsm.NewTokenID()
+	o.Handle = metadata.Handle{TokenSerial: s.token.Info().Serial, ID: id, Class: uint8(class), Residency: residencyToken}
+	return hsm.Ref{Class: class, ID: id}
+}
+
+const residencyToken = 1
+
+// ref is the token object of a record; false when it has none.
+func ref(h metadata.Handle) (hsm.Ref, bool) {
+	return hsm.Ref{Class: hsm.Class(h.Class), ID: hsm.TokenID(h.ID)}, h.Class != 0
+}

@@ -1,0 +1,171 @@
+package keystore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"kmipd/hsm"
+	"kmipd/kmip"
+	"kmipd/metadata"
+)
+
+// finishTimeout bounds what must be finished or taken back even though the request's own time is over.
+const finishTimeout = 30 * time.Second
+
+// tx is the undo log of one request message; it implements kmip.Tx.
+type tx struct {
+	s    *Store
+	undo bool // the batch wants Undo: created objects are kept locked, too
+	log  []change
+	held []string // locks, in the order of acquiring
+	// peek is the record that Authorize read, for the operation that follows it.
+	peek *metadata.Record
+}
+
+// change is one record that an operation wrote.
+type change struct {
+	uid     string
+	before  *metadata.Record // as it was; nil when the object is new
+	destroy bool             // the end of the token object is left to Commit
+}
+
+// Begin starts the undo log of one request message.
+func (s *Store) Begin(undo bool) kmip.Tx { return &tx{s: s, undo: undo} }
+
+func txOf(call *kmip.Call) *tx { return call.Tx.(*tx) }
+
+// Mark is the current position in the log.
+func (t *tx) Mark() int { return len(t.log) }
+
+// lock takes the lock on uid for the rest of the transaction.
+func (t *tx) lock(ctx context.Context, uid string) error {
+	if slices.Contains(t.held, uid) {
+		return nil
+	}
+	if err := t.s.locks.acquire(ctx, uid); err != nil {
+		return kmip.Errorf(kmip.ResultReasonGeneralFailure, "the object is in use by another request; try again").Because(err)
+	}
+	t.held = append(t.held, uid)
+	return nil
+}
+
+// change locks the call's target and returns its current record for changing.
+func (t *tx) change(ctx context.Context, call *kmip.Call) (object, error) {
+	t.peek = nil
+	if err := t.lock(ctx, call.Target); err != nil {
+		return object{}, err
+	}
+	rec, err := t.s.meta.Get(ctx, call.Target)
+	if err != nil {
+		return object{}, toKMIP(err)
+	}
+	if err := owns(call.Caller, rec); err != nil {
+		return object{}, err
+	}
+	return object{rec}, nil
+}
+
+// save writes a changed record and logs how it was. before is a copy taken ahead of the change.
+func (t *tx) save(ctx context.Context, o object, before *metadata.Record) error {
+	err := t.s.meta.Commit(ctx, &metadata.Batch{Puts: []metadata.Put{{Record: o.Record, Expect: before.Revision}}})
+	if err != nil {
+		return err
+	}
+	t.log = append(t.log, change{uid: o.UID, before: before})
+	return nil
+}
+
+// made logs a new object.
+func (t *tx) made(ctx context.Context, uid string) error {
+	if t.undo {
+		if err := t.lock(ctx, uid); err != nil {
+			return err
+		}
+	}
+	t.log = append(t.log, change{uid: uid})
+	return nil
+}
+
+// Commit makes the changes final: token objects that were destroyed end here, after the answer is known to fit.
+func (t *tx) Commit(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
+	defer cancel()
+	var errs []error
+	for _, c := range t.log {
+		if c.destroy {
+			if err := t.s.finishDestroy(ctx, c.uid); err != nil {
+				errs = append(errs, err)
+			}
+		}
+	}
+	t.end()
+	return toKMIP(errors.Join(errs...))
+}
+
+// Rollback takes back everything after mark, newest first.
+func (t *tx) Rollback(ctx context.Context, mark int) error {
+	if mark >= len(t.log) {
+		if mark == 0 {
+			t.end()
+		}
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
+	defer cancel()
+	for i := len(t.log) - 1; i >= mark; i-- {
+		if err := t.takeBack(ctx, t.log[i]); err != nil {
+			return kmip.Errorf(kmip.ResultReasonGeneralFailure, "the changes could not all be taken back").Because(err)
+		}
+		t.log = t.log[:i]
+	}
+	if mark == 0 {
+		t.end()
+	}
+	return nil
+}
+
+func (t *tx) takeBack(ctx context.Context, c change) error {
+	current, err := t.s.meta.Get(ctx, c.uid)
+	if err != nil {
+		return fmt.Errorf("taking back %s: %w", c.uid, err)
+	}
+	if c.before == nil {
+		return t.s.unmake(ctx, current)
+	}
+	restored := c.before.Clone()
+	return t.s.meta.Commit(ctx, &metadata.Batch{Puts: []metadata.Put{{Record: restored, Expect: current.Revision}}})
+}
+
+// end empties the log and releases the locks, newest first.
+func (t *tx) end() {
+	t.log, t.peek = nil, nil
+	for i := len(t.held) - 1; i >= 0; i-- {
+		t.s.locks.release(t.held[i])
+	}
+	t.held = nil
+}
+
+// unmake removes a new object as if it had never been: record first, under an intent that finishes the job after a
+// crash, then the token object.
+func (s *Store) unmake(ctx context.Context, rec *metadata.Record) error {
+	b := &metadata.Batch{Deletes: []metadata.Delete{{UID: rec.UID, Expect: rec.Revision}}}
+	r, on := ref(rec.Handle)
+	if on {
+		b.AddIntents = []metadata.Intent{{ID: rec.Handle.ID, UID: rec.UID, Operation: "Undo", Class: rec.Handle.Class, At: s.cfg.Clock()}}
+	}
+	if err := s.meta.Commit(ctx, b); err != nil {
+		return err
+	}
+	if !on {
+		return nil
+	}
+	if err := s.token.Destroy(ctx, r); err != nil && !errors.Is(err, hsm.ErrNotFound) {
+		return err
+	}
+	return s.meta.Commit(ctx, &metadata.Batch{DropIntents: [][16]byte{rec.Handle.ID}})
+}
+
+func isNotFound(err error) bool { return errors.Is(err, metadata.ErrNotFound) }
