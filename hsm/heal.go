@@ -1,0 +1,149 @@
+package hsm
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	p11 "github.com/miekg/pkcs11"
+)
+
+const (
+	healAttempts = 5
+	healPause    = 50 * time.Millisecond // doubles with each attempt
+	healRest     = time.Second           // after the last attempt calls fail at once for so long
+)
+
+// cured says whether a failed call is worth another try, after doing what its error asks for.
+func (d *device) cured(ctx context.Context, w *work, err error, reads bool) bool {
+	f := fateOf(err)
+	switch f {
+	case fateStale:
+		d.objects.drop(w.refs...)
+	case fateDoor, fateDevice:
+	default:
+		return false
+	}
+	// A stale handle can mean a lost login or a lost transport key, too.
+	if healErr := d.heal(ctx, w.gen, f == fateStale && w.key != nil); healErr != nil {
+		d.log.Error().Err(healErr).Msg("the token is not usable")
+		return false
+	}
+	return !w.effect && (f != fateDevice || reads)
+}
+
+// heal brings the token back after the login or the sessions were lost. gen is the login that the failed call had: when
+// another call has healed since, there is nothing to do. renew asks for a new transport key in any case.
+func (d *device) heal(ctx context.Context, gen uint64, renew bool) error {
+	ctx, cancel := context.WithTimeout(ctx, d.cfg.CallTimeout)
+	defer cancel()
+	open, err := d.gate.lock(ctx, true)
+	if err != nil {
+		return err
+	}
+	defer open()
+	if d.closed.Load() {
+		return errClosed()
+	}
+	if d.gen.Load() != gen {
+		return nil
+	}
+	if d.p11.loggedIn(d.anchor) == nil && d.transportWorks(renew) {
+		return d.pool.flush(d.slot()) // idle sessions may be as dead as the one that failed
+	}
+	if time.Now().Before(d.retryAt) || d.pinRefused.Load() {
+		return errDown()
+	}
+	return d.reconnectPatiently(ctx)
+}
+
+func errDown() error {
+	return &Error{Kind: KindUnavailable, Call: "heal", Text: "the token is down"}
+}
+
+// transportWorks says whether the transport key is there; in doubt it makes a new one.
+func (d *device) transportWorks(renew bool) bool {
+	if !renew {
+		return true
+	}
+	if err := d.renewTransport(); err != nil {
+		d.log.Warn().Err(err).Msg("the transport key was not renewed")
+		return false
+	}
+	return true
+}
+
+func (d *device) reconnectPatiently(ctx context.Context) error {
+	pause := healPause
+	var err error
+	for range healAttempts {
+		if err = d.reconnect(); err == nil {
+			d.log.Info().Uint64("generation", d.gen.Load()).Int("objects", d.objects.len()).Msg("the token is back")
+			return nil
+		}
+		d.log.Warn().Err(err).Msg("the token does not come back")
+		if refusedPIN(err) {
+			d.pinRefused.Store(true)
+			return err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), err)
+		}
+		pause *= 2
+	}
+	d.retryAt = time.Now().Add(healRest)
+	return err
+}
+
+// refusedPIN says whether another try could lock the token.
+func refusedPIN(err error) bool {
+	for _, code := range []uint{p11.CKR_PIN_INCORRECT, p11.CKR_PIN_LOCKED, p11.CKR_PIN_EXPIRED, p11.CKR_PIN_INVALID, p11.CKR_PIN_LEN_RANGE} {
+		if hasCode(err, code) {
+			return true
+		}
+	}
+	return false
+}
+
+// reconnect opens a new anchor session, logs in, and replaces all that died with the old login. The gate is held alone.
+func (d *device) reconnect() error {
+	token, err := d.p11.choose(d.info.Label, d.info.Serial)
+	if hasCode(err, p11.CKR_CRYPTOKI_NOT_INITIALIZED) {
+		if err := d.p11.initialize(); err != nil {
+			return err
+		}
+		token, err = d.p11.choose(d.info.Label, d.info.Serial)
+	}
+	if err != nil {
+		return err
+	}
+	if err := d.pool.flush(token.Slot); err != nil {
+		d.log.Debug().Err(err).Msg("dead sessions were not closed")
+	}
+	anchor, err := d.p11.openSession(token.Slot)
+	if err != nil {
+		return err
+	}
+	if err := d.p11.closeSession(d.anchor); err != nil {
+		d.log.Debug().Err(err).Msg("the dead anchor session was not closed")
+	}
+	d.anchor = anchor
+	if err := d.p11.login(anchor, d.cfg.PIN); err != nil {
+		return err
+	}
+	d.gen.Add(1)
+	d.objects.reset(map[Ref]entry{})
+	if err := d.renewTransport(); err != nil {
+		return err
+	}
+	_, err = d.enumerate(anchor, func(f func() error) error { return f() })
+	return err
+}
+
+func (d *device) slot() uint {
+	d.pool.mu.Lock()
+	defer d.pool.mu.Unlock()
+	return d.pool.slot
+}

@@ -1,0 +1,181 @@
+package hsm
+
+import (
+	"context"
+	"encoding/binary"
+
+	p11 "github.com/miekg/pkcs11"
+)
+
+// inventory is the result of an enumeration.
+type inventory struct {
+	list   []ObjectInfo
+	broken []handle
+}
+
+// scanChunk is how many objects are looked at with the mutation lock held once.
+const scanChunk = 256
+
+// enumerate looks at every persistent object of the token and brings the handle cache up to date. guard runs each piece
+// of the work under the lock that its caller's situation asks for.
+func (d *device) enumerate(s session, guard func(func() error) error) (inventory, error) {
+	var found []handle
+	var inv inventory
+	known := map[Ref]entry{}
+	epoch := d.objects.begin()
+	err := guard(func() (err error) {
+		found, err = d.p11.find(s, newTemplate(0).flag(p11.CKA_TOKEN, true))
+		return err
+	})
+	for len(found) > 0 && err == nil {
+		chunk := found[:min(len(found), scanChunk)]
+		found = found[len(chunk):]
+		err = guard(func() error {
+			for _, h := range chunk {
+				if err := d.inspect(s, h, &inv, known); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err != nil {
+		return inventory{}, err
+	}
+	d.objects.merge(epoch, known)
+	return inv, nil
+}
+
+// inspect adds one object to the inventory. Objects that kmipd did not make are left out.
+func (d *device) inspect(s session, h handle, inv *inventory, known map[Ref]entry) error {
+	v, err := d.p11.attributes(s, h, p11.CKA_CLASS, p11.CKA_ID, p11.CKA_LABEL, p11.CKA_OBJECT_ID, p11.CKA_APPLICATION)
+	if fateOf(err) == fateStale {
+		return nil // destroyed meanwhile
+	}
+	if hasCode(err, p11.CKR_GENERAL_ERROR) || hasCode(err, p11.CKR_FUNCTION_FAILED) {
+		v, err = make([][]byte, 5), nil // unreadable
+	}
+	if err != nil {
+		return err
+	}
+	class, id, label := classOf(v[0]), v[1], string(v[2])
+	if class == ClassData {
+		id = v[3]
+		if string(v[4]) != application {
+			return nil
+		}
+	}
+	isKey := class == ClassSecretKey || class == ClassPrivateKey || class == ClassPublicKey
+	switch {
+	case len(v[0]) != ulongSize || isKey && len(id) == 0 && label == "":
+		inv.broken = append(inv.broken, h)
+		inv.list = append(inv.list, ObjectInfo{Label: label, Broken: true})
+	case class != 0 && len(id) == len(TokenID{}):
+		ref := Ref{Class: class, ID: TokenID(id)}
+		known[ref] = entry{handle: h}
+		inv.list = append(inv.list, ObjectInfo{Ref: ref, Label: label})
+	}
+	return nil
+}
+
+const ulongSize = 8
+
+func classOf(value []byte) Class {
+	if len(value) != ulongSize {
+		return 0
+	}
+	n := uint(binary.NativeEndian.Uint64(value))
+	for class, code := range classCodes {
+		if code == n {
+			return class
+		}
+	}
+	return 0
+}
+
+// Objects implements Token.
+func (d *device) Objects(ctx context.Context) (list []ObjectInfo, err error) {
+	err = d.run(ctx, true, func(w *work) error {
+		inv, err := w.enumerate(w.s, w.shared)
+		list = inv.list
+		return err
+	})
+	return list, err
+}
+
+// shared runs f with the mutation lock shared, so that long scans let changes through in between.
+func (w *work) shared(f func() error) error {
+	if err := w.ctx.Err(); err != nil {
+		return err
+	}
+	if err := w.lock(false); err != nil {
+		return err
+	}
+	defer w.release1()
+	return f()
+}
+
+// DestroyBroken implements Token. What the token will not destroy stays and is reported in the log.
+func (d *device) DestroyBroken(ctx context.Context) (removed int, err error) {
+	err = d.run(ctx, true, func(w *work) error {
+		inv, err := w.enumerate(w.s, w.shared)
+		if err != nil || len(inv.broken) == 0 {
+			return err
+		}
+		if err := w.lock(true); err != nil {
+			return err
+		}
+		w.effect = true
+		for _, h := range inv.broken {
+			err := w.p11.destroyObject(w.s, h)
+			if f := fateOf(err); f == fateDoor || f == fateDevice {
+				return err
+			}
+			w.note(err, "a broken object stays on the token")
+			if err == nil {
+				removed++
+			}
+		}
+		return nil
+	})
+	return removed, err
+}
+
+// Destroy implements Token.
+func (d *device) Destroy(ctx context.Context, ref Ref) error {
+	return d.run(ctx, false, func(w *work) error {
+		if err := w.lock(true); err != nil {
+			return err
+		}
+		h, err := w.find(ref)
+		if err != nil {
+			return err
+		}
+		if err := w.p11.destroyObject(w.s, h); err != nil {
+			return err
+		}
+		w.effect = true
+		w.objects.lost(ref)
+		return nil
+	})
+}
+
+// discardObject removes an object of a creation that failed.
+func (w *work) discardObject(h handle) {
+	w.note(w.p11.destroyObject(w.s, h), "an object of a failed creation stays on the token")
+}
+
+// sweep removes what a failed creation may have left under its CKA_ID. It searches the token, which only failures of
+// the token itself are worth.
+func (w *work) sweep(cause error, refs ...Ref) {
+	if f := fateOf(cause); f != fateDiscard && f != fateDevice {
+		return
+	}
+	for _, ref := range refs {
+		found, err := w.p11.find(w.s, findTemplate(ref))
+		w.note(err, "the remains of a failed creation were not looked for")
+		for _, h := range found {
+			w.discardObject(h)
+		}
+	}
+}
