@@ -8,17 +8,17 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"kmipd/metadata"
+	"kmipd/metadata/metadatatest"
 )
 
 // filled has n records of one client on an in-memory file system.
 func filled(b *testing.B, n int) *Store {
 	b.Helper()
 	s := open(b, vfs.NewMem())
-	b.Cleanup(func() { _ = s.Close() })
 	for i := 0; i < n; {
 		var batch metadata.Batch
 		for ; i < n && len(batch.Puts) < 500; i++ {
-			r := key("client", fmt.Sprintf("uid-%06d", i), i, fmt.Sprintf("name-%06d", i))
+			r := metadatatest.Key("client", fmt.Sprintf("uid-%06d", i), i, fmt.Sprintf("name-%06d", i))
 			batch.Puts = append(batch.Puts, metadata.Put{Record: r})
 		}
 		if err := s.Commit(b.Context(), &batch); err != nil {
@@ -41,7 +41,7 @@ func BenchmarkGet(b *testing.B) {
 }
 
 func BenchmarkDecode(b *testing.B) {
-	enc, err := metadata.EncodeRecord(key("client", "uid-000001", 1, "name"))
+	enc, err := metadata.EncodeRecord(metadatatest.Key("client", "uid-000001", 1, "name"))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func BenchmarkCommit(b *testing.B) {
 			b.ResetTimer()
 			work := func() error {
 				i := int(n.Add(1))
-				r := key("client", fmt.Sprintf("uid-%08d", i), i, fmt.Sprintf("name-%08d", i))
+				r := metadatatest.Key("client", fmt.Sprintf("uid-%08d", i), i, fmt.Sprintf("name-%08d", i))
 				return s.Commit(b.Context(), &metadata.Batch{Puts: []metadata.Put{{Record: r}}})
 			}
 			if parallel == 1 {
@@ -96,8 +96,8 @@ func BenchmarkLocate(b *testing.B) {
 		b.Run(fmt.Sprintf("records=%d", n), func(b *testing.B) {
 			s := filled(b, n)
 			all := func(*metadata.Record) bool { return true }
-			volume, _ := metadata.QueryTerm("x-volume", text("vol3"))
-			group, _ := metadata.QueryTerm("Object Group", text("pool"))
+			volume, _ := metadata.QueryTerm("x-volume", metadatatest.Text("vol3"))
+			group, _ := metadata.QueryTerm("Object Group", metadatatest.Text("pool"))
 			for _, c := range []struct {
 				name  string
 				query func(i int) metadata.Query

@@ -77,7 +77,7 @@ func Open(dir string, o Options) (*Store, error) {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
-	if err := o.FS.MkdirAll(dir, 0o700); err != nil {
+	if err := makeDirectory(dir, o.FS); err != nil {
 		return nil, fmt.Errorf("metadata: making the store's directory: %w", err)
 	}
 	lock, err := lockDirectory(dir, o.FS)
@@ -89,6 +89,37 @@ func Open(dir string, o Options) (*Store, error) {
 		return nil, errors.Join(err, s.closeAll())
 	}
 	return s, nil
+}
+
+// makeDirectory makes the directory and those above it, and syncs the entries of the new ones: a synced file in a
+// directory whose own entry a crash takes away is lost.
+func makeDirectory(dir string, fsys vfs.FS) error {
+	var missing []string
+	for d := dir; ; d = fsys.PathDir(d) {
+		_, err := fsys.Stat(d)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if missing = append(missing, d); fsys.PathDir(d) == d {
+			break
+		}
+	}
+	if err := fsys.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for _, d := range missing {
+		parent, err := fsys.OpenDir(fsys.PathDir(d))
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(parent.Sync(), parent.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func lockDirectory(dir string, fsys vfs.FS) (*pdb.Lock, error) {
