@@ -45,7 +45,7 @@ const (
 	shapeNoQInv
 	_
 
-	shapeStructure  // opaque Key Material that is a Structure
+	shapeStructure  // the Key Material is a Structure
 	shapeCompressed // the public point is compressed
 	shapeDeclared   // the Key Block had a Key Compression Type
 	shapeNoPoint    // ECPrivateKey (also inside PKCS#8) without public key
@@ -80,17 +80,27 @@ func (f *Facts) TokenBits() int {
 // Key is a parsed Key Block. Its byte slices are its own.
 type Key struct {
 	Facts
-	// Value is what the token stores; for FormOpaque the same octets as Original.
+	// Value is what the token stores. It is the same slice as Original where the two are the same octets.
 	Value hsm.Material
 	// Original is the registered encoding of the Key Material: the octets of the Byte String, or the TTLV encoding of
 	// the structure with its header. The Digest attribute is computed over it (KMIP 1.4 section 3.17).
 	Original hsm.Material
 	// RoundTrips tells that Encode(Facts, Value) in the registered format gives Original again, octet for octet. It is
-	// true of nearly everything. When it is false Encode gives an equivalent encoding, and a caller that wants to
-	// return what was registered must keep Original too.
+	// true of nearly everything. When it is false Encode gives an equivalent encoding; a caller that wants to return
+	// what was registered calls KeepOriginal, or keeps Original beside the token key.
 	RoundTrips bool
 	// Attributes are those inside the Key Value. Their values share the memory of the request message.
 	Attributes []kmip.Attribute
+}
+
+// KeepOriginal makes the key one that is stored as opaque octets, in the encoding that it was registered in.
+func (k *Key) KeepOriginal() {
+	if k.Form != FormOpaque {
+		if k.Form != FormSecret || k.Shape&shapeStructure != 0 { // else they are the same octets
+			k.Value.Wipe()
+		}
+		k.Form, k.Token, k.Value, k.Octets, k.RoundTrips = FormOpaque, 0, k.Original, len(k.Original), true
+	}
 }
 
 // Wipe overwrites the key bytes.

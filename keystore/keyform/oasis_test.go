@@ -48,13 +48,13 @@ func structure(t testing.TB, fields []vecField) []byte {
 }
 
 const (
-	aes   = kmip.CryptographicAlgorithmAES
-	des3  = kmip.CryptographicAlgorithmDES3
-	rsaA  = kmip.CryptographicAlgorithmRSA
-	ecdsa = kmip.CryptographicAlgorithmECDSA
-	ecA   = kmip.CryptographicAlgorithmEC
-	dsa   = kmip.CryptographicAlgorithmDSA
-	none  = kmip.CryptographicAlgorithm(0)
+	aes    = kmip.CryptographicAlgorithmAES
+	des3   = kmip.CryptographicAlgorithmDES3
+	rsaA   = kmip.CryptographicAlgorithmRSA
+	ecdsaA = kmip.CryptographicAlgorithmECDSA
+	ecA    = kmip.CryptographicAlgorithmEC
+	dsa    = kmip.CryptographicAlgorithmDSA
+	none   = kmip.CryptographicAlgorithm(0)
 
 	symmetric = kmip.ObjectTypeSymmetricKey
 	private   = kmip.ObjectTypePrivateKey
@@ -115,18 +115,18 @@ func TestOASISKeys(t *testing.T) {
 			form: FormPublic, token: hsm.KeyRSA, want: rsaA, wantBits: 1024},
 		{name: "BL-M-9", object: private, format: tRSA, material: structure(t, vecRSA1024Transparent), form: FormPrivate,
 			token: hsm.KeyRSA, want: rsaA, wantBits: 1024},
-		{name: "TC-ECC-1 private", object: private, format: sec1F, material: bytesOf(vecP256SEC1), algorithm: ecdsa, bits: 256,
-			form: FormPrivate, token: hsm.KeyEC, want: ecdsa, wantBits: 256},
-		{name: "TC-ECC-1 public", object: public, format: x509F, material: bytesOf(vecP256X509), algorithm: ecdsa, bits: 256,
-			form: FormPublic, token: hsm.KeyEC, want: ecdsa, wantBits: 256},
+		{name: "TC-ECC-1 private", object: private, format: sec1F, material: bytesOf(vecP256SEC1), algorithm: ecdsaA, bits: 256,
+			form: FormPrivate, token: hsm.KeyEC, want: ecdsaA, wantBits: 256},
+		{name: "TC-ECC-1 public", object: public, format: x509F, material: bytesOf(vecP256X509), algorithm: ecdsaA, bits: 256,
+			form: FormPublic, token: hsm.KeyEC, want: ecdsaA, wantBits: 256},
 		{name: "TC-ECC-3 private", object: private, format: sec1F, material: bytesOf(vecK1SEC1), algorithm: ecA, bits: 256,
 			form: FormOpaque, want: ecA, wantBits: 256},
-		{name: "TC-ECC-3 public", object: public, format: x509F, material: bytesOf(vecK1X509), algorithm: ecdsa, bits: 256,
-			form: FormOpaque, want: ecdsa, wantBits: 256},
-		{name: "TC-ECC-2 encrypted", object: private, format: p8, material: bytesOf(vecEncryptedPKCS8), algorithm: ecdsa,
-			bits: 256, form: FormOpaque, want: ecdsa, wantBits: 256},
-		{name: "TC-ECC-3 of 1.0", object: private, format: sec1F, material: bytesOf(vecEncryptedPKCS8), algorithm: ecdsa,
-			bits: 256, form: FormOpaque, want: ecdsa, wantBits: 256},
+		{name: "TC-ECC-3 public", object: public, format: x509F, material: bytesOf(vecK1X509), algorithm: ecdsaA, bits: 256,
+			form: FormOpaque, want: ecdsaA, wantBits: 256},
+		{name: "TC-ECC-2 encrypted", object: private, format: p8, material: bytesOf(vecEncryptedPKCS8), algorithm: ecdsaA,
+			bits: 256, form: FormOpaque, want: ecdsaA, wantBits: 256},
+		{name: "TC-ECC-3 of 1.0", object: private, format: sec1F, material: bytesOf(vecEncryptedPKCS8), algorithm: ecdsaA,
+			bits: 256, form: FormOpaque, want: ecdsaA, wantBits: 256},
 		{name: "SKFF-M-12", object: symmetric, format: raw, material: bytesOf("c8e51523f73d6ee9c8e51523f73d6ee9c8e51523f73d6ee9"),
 			algorithm: des3, bits: 168, form: FormSecret, token: hsm.KeyDES3, want: des3, wantBits: 168},
 		{name: "SKFF-O-5", object: symmetric, format: raw, material: bytesOf("370edc5897b0e957686ebad5c140a40e"),
@@ -219,11 +219,11 @@ func TestOASISCertificates(t *testing.T) {
 			issuer:    "CN=Inter,O=Kmip Test,C=AU", subject: "CN=EE,O=Kmip Test,C=AU", serial: "3132333435363738",
 			serialDER: "02083132333435363738",
 			issuerDER: "3031310b300906035504061302415531123010060355040a13094b6d69702054657374310e300c06035504031305496e746572"},
-		{name: "TC-ECC-3 of 1.0", der: vecCertP256, length: 475, bits: 256, algorithm: ecdsa,
+		{name: "TC-ECC-3 of 1.0", der: vecCertP256, length: 475, bits: 256, algorithm: ecdsaA,
 			signature: kmip.DigitalSignatureAlgorithmECDSAWithSHA256,
 			issuer:    "CN=KMIP-EC-secp256r1,OU=OASIS,O=TEST,C=US", subject: "CN=KMIP-EC-secp256r1,OU=OASIS,O=TEST,C=US",
 			serial: "DADA16A58D2924D9", serialDER: "020900dada16a58d2924d9", curve: kmip.RecommendedCurveP256},
-		{name: "TC-ECC-3", der: vecCertK1, length: 473, bits: 256, algorithm: ecdsa,
+		{name: "TC-ECC-3", der: vecCertK1, length: 473, bits: 256, algorithm: ecdsaA,
 			signature: kmip.DigitalSignatureAlgorithmECDSAWithSHA256,
 			issuer:    "CN=KMIP-EC-secp256k1,OU=OASIS,O=TEST,C=US", subject: "CN=KMIP-EC-secp256k1,OU=OASIS,O=TEST,C=US",
 			serial: "EC0B7402196D5295", serialDER: "020900ec0b7402196d5295", curve: kmip.RecommendedCurveSECP256K1,

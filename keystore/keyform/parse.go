@@ -55,6 +55,9 @@ func Parse(object kmip.ObjectType, kb *kmip.KeyBlock, given Given) (*Key, error)
 	if kb.KeyCompressionType != 0 {
 		k.Shape |= shapeDeclared
 	}
+	if in.material.Type == ttlv.Structure {
+		k.Shape |= shapeStructure
+	}
 	k.RoundTrips = k.roundTrips()
 	return k, nil
 }
@@ -144,8 +147,8 @@ func (in *input) symmetricKey() (*Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	if octets == nil {
-		return in.opaqueKey(0, 0, 0)
+	if octets == nil || len(octets) > hsm.MaxSecretOctets {
+		return in.opaqueKey(in.algorithm, 8*len(octets), 0)
 	}
 	if len(octets) == 0 {
 		return nil, invalid("Key Material of a Symmetric Key is empty")
@@ -162,7 +165,7 @@ func (in *input) symmetricKey() (*Key, error) {
 		// gets another value back.
 		k.Token = hsm.KeyGeneric
 	}
-	k.Bits, err = in.symmetricLength(len(octets))
+	k.Bits, err = in.symmetricLength(octets)
 	if err != nil {
 		k.Wipe()
 		return nil, err
@@ -194,28 +197,31 @@ func oddParity(octets []byte) bool {
 	return true
 }
 
-// symmetricLength is the Cryptographic Length of octets of material.
+// symmetricLength is the Cryptographic Length of the material.
 //
 // 3DES and DES: KMIP 1.4 section 2.1.3 lets the parity bits count or not. The OASIS cases have 24 octets of 168 bits and
-// 16 of 112; that is also what a length that nobody declared becomes.
+// 16 of 112; that is also what a length that nobody declared becomes. A key of two parts that is written with the first
+// part again as the third may also be called 112 or 128 bits long.
 //
 // AES: material that no AES key can have is stored as a generic secret, and its true length is reported, whatever was
 // declared. Rook registers 128 octets as AES of 256 bits and wants them back. Material of a real AES length with
 // another length declared is a client's mistake and refused, as is any mismatch of other algorithms.
-func (in *input) symmetricLength(octets int) (int, error) {
-	full := 8 * octets
-	bare := full
+func (in *input) symmetricLength(octets []byte) (int, error) {
+	n := len(octets)
 	switch in.algorithm {
 	case kmip.CryptographicAlgorithmDES3, kmip.CryptographicAlgorithmDES:
-		if octets%8 == 0 {
-			bare = 7 * octets
+		if n == 24 && bytes.Equal(octets[:8], octets[16:]) {
+			return in.length(7*n, 8*n, 112, 128)
+		}
+		if n%8 == 0 {
+			return in.length(7*n, 8*n)
 		}
 	case kmip.CryptographicAlgorithmAES:
-		if symmetricType(in.algorithm, octets) != hsm.KeyAES {
-			return full, nil
+		if symmetricType(in.algorithm, n) != hsm.KeyAES {
+			return 8 * n, nil
 		}
 	}
-	return in.length(bare, full)
+	return in.length(8 * n)
 }
 
 // length holds the declared lengths against the key's own and returns the one to record: the first declared, or own.
@@ -273,7 +279,7 @@ func (in *input) secretData() (*Key, error) {
 		return nil, err
 	}
 	k := in.opaque()
-	if len(octets) > 0 {
+	if len(octets) > 0 && len(octets) <= hsm.MaxSecretOctets {
 		k = in.secret(octets)
 	}
 	k.Algorithm, k.Bits = in.algorithm, 8*len(octets)
@@ -284,7 +290,7 @@ func (in *input) secretData() (*Key, error) {
 // length are those of the key that was split.
 func (in *input) splitKey() (*Key, error) {
 	k := in.opaque()
-	if in.material.Type == ttlv.ByteString && len(in.material.Value) > 0 {
+	if n := len(in.material.Value); in.material.Type == ttlv.ByteString && n > 0 && n <= hsm.MaxSecretOctets {
 		k = in.secret(in.material.Value)
 	}
 	k.Algorithm, k.Bits = in.algorithm, in.firstLength(8*len(in.material.Value))
@@ -293,7 +299,11 @@ func (in *input) splitKey() (*Key, error) {
 
 // secret is a key of octets, as generic secret.
 func (in *input) secret(octets []byte) *Key {
-	return &Key{Facts: Facts{Form: FormSecret, Token: hsm.KeyGeneric}, Value: bytes.Clone(octets), Original: in.original()}
+	k := &Key{Facts: Facts{Form: FormSecret, Token: hsm.KeyGeneric}, Original: in.original()}
+	if k.Value = k.Original; in.material.Type == ttlv.Structure {
+		k.Value = bytes.Clone(octets)
+	}
+	return k
 }
 
 // original is a copy of the registered encoding.
@@ -307,11 +317,7 @@ func (in *input) original() hsm.Material {
 // opaque is a key kept as it came.
 func (in *input) opaque() *Key {
 	o := in.original()
-	k := &Key{Value: o, Original: o}
-	if in.material.Type == ttlv.Structure {
-		k.Shape |= shapeStructure
-	}
-	return k
+	return &Key{Value: o, Original: o}
 }
 
 // opaqueKey is a key kept as it came, with what is known of it (zeros: nothing). What the key does not tell the client
@@ -332,7 +338,7 @@ func (in *input) opaqueKey(algorithm kmip.CryptographicAlgorithm, own int, curve
 		algorithm = in.algorithm // the client's word among the elliptic curve algorithms
 	}
 	length := in.firstLength(own)
-	if own != 0 {
+	if own != 0 && !namedLength(algorithm, curve) {
 		var err error
 		if length, err = in.length(own); err != nil {
 			return nil, err
@@ -341,6 +347,12 @@ func (in *input) opaqueKey(algorithm kmip.CryptographicAlgorithm, own int, curve
 	k := in.opaque()
 	k.Algorithm, k.Bits, k.Curve = algorithm, length, curve
 	return k, nil
+}
+
+// namedLength tells keys whose length nobody measures the same way (255 or 256 bits for the same curve).
+func namedLength(a kmip.CryptographicAlgorithm, c kmip.RecommendedCurve) bool {
+	return a == kmip.CryptographicAlgorithmEd25519 || a == kmip.CryptographicAlgorithmEd448 ||
+		c == kmip.RecommendedCurveCURVE25519 || c == kmip.RecommendedCurveCURVE448
 }
 
 // roundTrips encodes the key again in its registered format.

@@ -79,7 +79,7 @@ type rsaState uint8
 const (
 	rsaWrong     rsaState = iota // no RSA key, or numbers that contradict each other
 	rsaComplete                  // every number is there and fits
-	rsaNoPrimes                  // valid as far as can be told, but the primes cannot be found
+	rsaUnknown                   // valid as far as can be told, but not to be completed
 	rsaTooLittle                 // neither exponent nor primes
 )
 
@@ -99,7 +99,7 @@ func (k *rsaKey) complete() rsaState {
 			return rsaTooLittle
 		}
 		if !k.findPrimes() {
-			return rsaNoPrimes
+			return rsaUnknown
 		}
 	}
 	p1, q1 := new(big.Int).Sub(k.p, bigOne), new(big.Int).Sub(k.q, bigOne)
@@ -140,7 +140,7 @@ func (k *rsaKey) findExponents(p1, lambda *big.Int) rsaState {
 	case k.dp != nil:
 		k.e = new(big.Int).ModInverse(k.dp, p1) // right for an exponent below P, and checked with dQ later
 	default:
-		return rsaNoPrimes // P and Q alone make no key that could be written in another format
+		return rsaUnknown // P and Q alone make no key that could be written in another format
 	}
 	if k.e != nil && k.d == nil {
 		k.d = new(big.Int).ModInverse(k.e, lambda)
@@ -258,9 +258,12 @@ const (
 	maxFactorBits = 4096
 )
 
-// minTokenRSABits is the shortest RSA key for the token: crypto/rsa and most tokens refuse shorter ones. They are
-// kept as opaque octets.
-const minTokenRSABits = 1024
+// forToken tells an RSA key that hsm takes to the token. crypto/rsa and most tokens refuse moduli under 1024 bits, and
+// exponents of more than 31 bits. Other keys are kept as opaque octets.
+func (k *rsaKey) forToken() bool {
+	n := k.n.BitLen()
+	return n >= 1024 && n <= maxRSABits && n%64 == 0 && k.e.BitLen() <= 31
+}
 
 // rsaPrivate makes a Key of RSA numbers and wipes them.
 func (in *input) rsaPrivate(k *rsaKey, shape Shape) (*Key, error) {
@@ -273,10 +276,10 @@ func (in *input) rsaPrivate(k *rsaKey, shape Shape) (*Key, error) {
 		return nil, invalid("Key Material is not a consistent RSA private key")
 	case rsaTooLittle:
 		return nil, invalid("Key Material needs Private Exponent, or P and Q, or Prime Exponent P and Prime Exponent Q")
-	case rsaNoPrimes:
+	case rsaUnknown:
 		return in.opaqueKey(kmip.CryptographicAlgorithmRSA, k.n.BitLen(), 0)
 	}
-	if k.n.BitLen() < minTokenRSABits || k.e.BitLen() > 256 {
+	if !k.forToken() {
 		return in.opaqueKey(kmip.CryptographicAlgorithmRSA, k.n.BitLen(), 0)
 	}
 	return in.asymmetricKey(Facts{Form: FormPrivate, Token: hsm.KeyRSA, Algorithm: kmip.CryptographicAlgorithmRSA,
@@ -287,8 +290,8 @@ func (in *input) rsaPublic(k *rsaKey) (*Key, error) {
 	if !k.publicValid() {
 		return nil, invalid("Key Material is not an RSA public key")
 	}
-	if n := k.n.BitLen(); n < minTokenRSABits || n > maxRSABits || k.e.BitLen() > 256 {
-		return in.opaqueKey(kmip.CryptographicAlgorithmRSA, n, 0)
+	if !k.forToken() {
+		return in.opaqueKey(kmip.CryptographicAlgorithmRSA, k.n.BitLen(), 0)
 	}
 	return in.asymmetricKey(Facts{Form: FormPublic, Token: hsm.KeyRSA, Algorithm: kmip.CryptographicAlgorithmRSA,
 		Bits: k.n.BitLen()}, func() hsm.Material { return k.spki() })
