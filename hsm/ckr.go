@@ -8,7 +8,7 @@ type fate uint8
 const (
 	fateKeep    fate = iota // the session is as good as before
 	fateDiscard             // close the session, open another
-	fateStale               // a handle is no longer valid: look the object up again
+	fateStale               // a handle is no longer valid: look the object up again, which tells whether it is there
 	fateDoor                // refused before anything was done: no session, no login, no module; heal and try again
 	fateDevice              // the device failed somewhere in the call: heal; only reads are tried again
 )
@@ -48,7 +48,7 @@ var verdicts = map[uint]verdict{
 	p11.CKR_FUNCTION_CANCELED:                {KindUnavailable, fateDiscard},
 	p11.CKR_FUNCTION_NOT_PARALLEL:            {KindInternal, fateDiscard},
 	p11.CKR_FUNCTION_NOT_SUPPORTED:           {KindUnsupported, fateKeep},
-	p11.CKR_KEY_HANDLE_INVALID:               {KindNotFound, fateStale},
+	p11.CKR_KEY_HANDLE_INVALID:               {KindUnavailable, fateStale},
 	p11.CKR_KEY_SIZE_RANGE:                   {KindUnsupported, fateKeep},
 	p11.CKR_KEY_TYPE_INCONSISTENT:            {KindInvalidKey, fateKeep},
 	p11.CKR_KEY_NOT_NEEDED:                   {KindInternal, fateDiscard},
@@ -60,7 +60,7 @@ var verdicts = map[uint]verdict{
 	p11.CKR_KEY_UNEXTRACTABLE:                {KindNotExtractable, fateKeep},
 	p11.CKR_MECHANISM_INVALID:                {KindUnsupported, fateKeep},
 	p11.CKR_MECHANISM_PARAM_INVALID:          {KindUnsupported, fateKeep},
-	p11.CKR_OBJECT_HANDLE_INVALID:            {KindNotFound, fateStale},
+	p11.CKR_OBJECT_HANDLE_INVALID:            {KindUnavailable, fateStale},
 	p11.CKR_OPERATION_ACTIVE:                 {KindUnavailable, fateDiscard},
 	p11.CKR_OPERATION_NOT_INITIALIZED:        {KindInternal, fateDiscard},
 	p11.CKR_PIN_INCORRECT:                    {KindUnavailable, fateDiscard},
@@ -83,7 +83,7 @@ var verdicts = map[uint]verdict{
 	p11.CKR_TOKEN_NOT_PRESENT:                {KindUnavailable, fateDoor},
 	p11.CKR_TOKEN_NOT_RECOGNIZED:             {KindUnavailable, fateDoor},
 	p11.CKR_TOKEN_WRITE_PROTECTED:            {KindUnavailable, fateKeep},
-	p11.CKR_UNWRAPPING_KEY_HANDLE_INVALID:    {KindNotFound, fateStale},
+	p11.CKR_UNWRAPPING_KEY_HANDLE_INVALID:    {KindUnavailable, fateStale},
 	p11.CKR_UNWRAPPING_KEY_SIZE_RANGE:        {KindUnsupported, fateKeep},
 	p11.CKR_UNWRAPPING_KEY_TYPE_INCONSISTENT: {KindInvalidKey, fateKeep},
 	p11.CKR_USER_ALREADY_LOGGED_IN:           {KindInternal, fateKeep},
@@ -94,7 +94,7 @@ var verdicts = map[uint]verdict{
 	p11.CKR_USER_TOO_MANY_TYPES:              {KindUnavailable, fateDiscard},
 	p11.CKR_WRAPPED_KEY_INVALID:              {KindInvalidData, fateKeep},
 	p11.CKR_WRAPPED_KEY_LEN_RANGE:            {KindInvalidData, fateKeep},
-	p11.CKR_WRAPPING_KEY_HANDLE_INVALID:      {KindNotFound, fateStale},
+	p11.CKR_WRAPPING_KEY_HANDLE_INVALID:      {KindUnavailable, fateStale},
 	p11.CKR_WRAPPING_KEY_SIZE_RANGE:          {KindUnsupported, fateKeep},
 	p11.CKR_WRAPPING_KEY_TYPE_INCONSISTENT:   {KindInvalidKey, fateKeep},
 	p11.CKR_RANDOM_SEED_NOT_SUPPORTED:        {KindUnsupported, fateKeep},

@@ -176,6 +176,7 @@ func (w *work) pairByCopy(spec PairSpec) (pub, priv handle, err error) {
 	if priv, err = w.p11.copyObject(w.s, priv0, persistentCopy(spec.Private)); err != nil {
 		return 0, 0, err
 	}
+	w.effect = true
 	if pub, err = w.p11.copyObject(w.s, pub0, persistentCopy(spec.Public)); err != nil {
 		w.discardObject(priv)
 		return 0, 0, err

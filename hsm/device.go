@@ -52,6 +52,7 @@ type work struct {
 	s   session
 	gen uint64
 
+	dead      bool          // the call failed and the login is gone
 	effect    bool          // something persistent was made or removed: the call is not repeated
 	discard   bool          // the session is not fit for others
 	refs      []Ref         // objects whose cached handles were used
@@ -65,12 +66,12 @@ type work struct {
 // once more if nothing has happened yet. Calls that only read are repeated after device errors too.
 func (d *device) run(ctx context.Context, reads bool, f func(*work) error) error {
 	var err error
-	for range 2 {
+	for again, tries := true, 0; again && tries < 2; tries++ {
 		w := &work{device: d, ctx: ctx, gen: d.gen.Load()}
-		err = w.do(f)
-		if err == nil || !d.cured(ctx, w, err, reads) {
-			break
+		if err = w.do(f); err == nil {
+			return nil
 		}
+		again, err = d.cured(ctx, w, err, reads)
 	}
 	return err
 }
@@ -153,12 +154,15 @@ func (w *work) note(err error, what string) {
 	w.log.Warn().Err(err).Msg(what)
 }
 
-// finish gives everything back.
+// finish gives everything back. The gate is still held, so that nobody has healed what err shows.
 func (w *work) finish(err error) {
 	w.release1()
-	if fateOf(err) >= fateDiscard && fateOf(err) != fateStale {
-		w.discard = true
+	var e *Error
+	if errors.As(err, &e) && e.Code != 0 {
+		w.dead = w.p11.loggedIn(w.s) != nil
 	}
+	f := fateOf(err)
+	w.discard = w.discard || w.dead || f != fateKeep && f != fateStale
 	if !w.discard { // session objects die with their session
 		for _, h := range w.temps {
 			w.note(w.p11.destroyObject(w.s, h), "a session object was not destroyed")

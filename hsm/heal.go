@@ -14,22 +14,40 @@ const (
 	healRest     = time.Second           // after the last attempt calls fail at once for so long
 )
 
-// cured says whether a failed call is worth another try, after doing what its error asks for.
-func (d *device) cured(ctx context.Context, w *work, err error, reads bool) bool {
+// cured says whether a failed call is worth another try, after doing what its error asks for, and how it failed.
+func (d *device) cured(ctx context.Context, w *work, err error, reads bool) (bool, error) {
 	f := fateOf(err)
-	switch f {
-	case fateStale:
+	switch {
+	case f == fateStale:
 		d.objects.drop(w.refs...)
-	case fateDoor, fateDevice:
+		if w.dead {
+			f = fateDoor
+		}
+	case f == fateDoor || f == fateDevice:
+	case w.dead:
+		// A login lost in the middle of a call shows as any error (SoftHSM: mechanism invalid, general error).
+		f, err = fateDevice, down("call", err)
 	default:
-		return false
+		return false, err
 	}
-	// A stale handle can mean a lost login or a lost transport key, too.
+	// A stale handle can mean a lost transport key, too.
 	if healErr := d.heal(ctx, w.gen, f == fateStale && w.key != nil); healErr != nil {
 		d.log.Error().Err(healErr).Msg("the token is not usable")
-		return false
+		return false, down("heal", healErr)
 	}
-	return !w.effect && (f != fateDevice || reads)
+	return !w.effect && (f != fateDevice || reads), err
+}
+
+// down is an error as KindUnavailable, whatever it was; the end of a context stays what it is.
+func down(call string, err error) error {
+	var e *Error
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	case errors.As(err, &e) && e.Code != 0:
+		return &Error{Kind: KindUnavailable, Call: e.Call, Code: e.Code}
+	}
+	return &Error{Kind: KindUnavailable, Call: call, Text: "the token is down"}
 }
 
 // heal brings the token back after the login or the sessions were lost. gen is the login that the failed call had: when
@@ -49,16 +67,13 @@ func (d *device) heal(ctx context.Context, gen uint64, renew bool) error {
 		return nil
 	}
 	if d.p11.loggedIn(d.anchor) == nil && d.transportWorks(renew) {
-		return d.pool.flush(d.slot()) // idle sessions may be as dead as the one that failed
+		d.flush(d.slot()) // idle sessions may be as dead as the one that failed
+		return nil
 	}
 	if time.Now().Before(d.retryAt) || d.pinRefused.Load() {
-		return errDown()
+		return down("heal", nil)
 	}
 	return d.reconnectPatiently(ctx)
-}
-
-func errDown() error {
-	return &Error{Kind: KindUnavailable, Call: "heal", Text: "the token is down"}
 }
 
 // transportWorks says whether the transport key is there; in doubt it makes a new one.
@@ -119,9 +134,7 @@ func (d *device) reconnect() error {
 	if err != nil {
 		return err
 	}
-	if err := d.pool.flush(token.Slot); err != nil {
-		d.log.Debug().Err(err).Msg("dead sessions were not closed")
-	}
+	d.flush(token.Slot)
 	anchor, err := d.p11.openSession(token.Slot)
 	if err != nil {
 		return err
@@ -140,6 +153,13 @@ func (d *device) reconnect() error {
 	}
 	_, err = d.enumerate(anchor, func(f func() error) error { return f() })
 	return err
+}
+
+// flush closes idle sessions, dead ones among them.
+func (d *device) flush(slot uint) {
+	if err := d.pool.flush(slot); err != nil {
+		d.log.Debug().Err(err).Msg("dead sessions were not closed")
+	}
 }
 
 func (d *device) slot() uint {
