@@ -37,8 +37,13 @@ type batch struct {
 	limit       int // octets of the whole response
 	limitErr    error
 	answered    int // items in out
+	ids         []itemID
+	rooms       []int // reserve of each item, and 0 behind the last
 	done        []done
 	panicked    bool
+
+	oneID   [1]itemID // memory of ids and rooms for the usual message
+	oneRoom [2]int
 }
 
 // done is an item that succeeded, as needed to answer that it was undone.
@@ -54,6 +59,18 @@ func newBatch(s *Server, p *peer, m *message, now time.Time, corr string, out *b
 	}
 	beginResponse(out, m.version, now, corr)
 	b.itemsAt = len(out.b)
+	b.ids, b.rooms = b.oneID[:0], b.oneRoom[:]
+	if n := len(m.items); n > 1 {
+		b.ids, b.rooms = make([]itemID, 0, n), make([]int, n+1)
+	}
+	for _, it := range m.items {
+		b.ids = append(b.ids, identify(it))
+	}
+	for i := len(b.ids) - 1; i >= 0; i-- {
+		if b.rooms[i] = b.ids[i].size(); m.goesOn() {
+			b.rooms[i] += b.rooms[i+1]
+		}
+	}
 	return b
 }
 
@@ -130,7 +147,7 @@ func settle(ctx context.Context) (context.Context, context.CancelFunc) {
 // item processes one item and appends its answer. It tells whether the item succeeded.
 func (b *batch) item(ctx context.Context, i int) bool {
 	began := time.Now()
-	id, at, mark := identify(b.msg.items[i]), len(b.out.b), 0
+	id, at, mark := b.ids[i], len(b.out.b), 0
 	if b.tx != nil {
 		mark = b.tx.Mark()
 	}
@@ -212,18 +229,14 @@ func (b *batch) succeed(ctx context.Context, id itemID, resp payload, i int) err
 	return nil
 }
 
+// tooMany tells that not even the smallest answers of the items fit Maximum Response Size.
+func (b *batch) tooMany() bool {
+	return len(b.msg.items) > 1 && b.itemsAt+b.reserve(0) > b.limit
+}
+
 // reserve is the least room that the answers of the items from i on take: all of them with Continue, otherwise one,
 // since the first failure is the last answer.
-func (b *batch) reserve(i int) int {
-	n := 0
-	for ; i < len(b.msg.items); i++ {
-		n += identify(b.msg.items[i]).size()
-		if !b.msg.goesOn() {
-			break
-		}
-	}
-	return n
-}
+func (b *batch) reserve(i int) int { return b.rooms[i] }
 
 // fail takes back what a failed item has done so far, and with Undo what the items before it did, and appends the
 // answers. It returns the error that the client is told.
@@ -246,7 +259,11 @@ func (b *batch) fail(ctx context.Context, c *call, id itemID, resp payload, err 
 	if !errors.As(err, &ke) || undone != nil || errors.Is(err, errCommit) {
 		resp = nil // a payload belongs to a refusal by the operation itself
 	}
-	appendFailure(b.out, id, b.msg.version, b.corr, err, failurePayload(resp), b.limit)
+	limit := b.limit
+	if b.msg.goesOn() {
+		limit -= b.reserve(b.answered + 1)
+	}
+	appendFailure(b.out, id, b.msg.version, b.corr, err, failurePayload(resp), limit)
 	b.answered++
 	return err
 }

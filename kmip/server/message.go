@@ -50,6 +50,11 @@ func (s *Server) handle(ctx context.Context, p *peer, msg []byte, out *buffer) (
 		return true
 	}
 	b := newBatch(s, p, m, now, corr, out)
+	if b.tooMany() {
+		out.truncate(0)
+		s.answerOne(out, m.version, now, corr, errTooLarge)
+		return true
+	}
 	keep = b.authenticate(ctx)
 	b.run(ctx)
 	return keep && !b.panicked

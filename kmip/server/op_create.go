@@ -40,8 +40,19 @@ var opCreateKeyPair = row[kmip.CreateKeyPairRequest, kmip.CreateKeyPairResponse]
 	},
 }
 
+// knownUpTo tells whether the version or an older one has the value: deprecated ones (Template since 1.3) are still
+// understood.
+func knownUpTo(v interface{ KnownIn(kmip.Version) bool }, ver kmip.Version) bool {
+	for _, have := range kmip.Supported {
+		if !ver.Before(have) && v.KnownIn(have) {
+			return true
+		}
+	}
+	return false
+}
+
 func checkObjectType(t kmip.ObjectType) error {
-	if !t.KnownIn(kmip.V1_4) {
+	if !knownUpTo(t, kmip.V1_4) {
 		return kmip.Errorf(kmip.ResultReasonInvalidField, "Object Type has an unknown value")
 	}
 	return nil

@@ -59,7 +59,7 @@ func describe(resp *kmip.QueryResponse, d *kmip.ServerDescription, f kmip.QueryF
 		resp.Operation = operationsOf(ver)
 	case kmip.QueryFunctionQueryObjects:
 		for _, t := range d.ObjectTypes {
-			if t.KnownIn(ver) {
+			if knownUpTo(t, ver) {
 				resp.ObjectType = append(resp.ObjectType, t)
 			}
 		}
