@@ -3,6 +3,7 @@ package compare
 import (
 	"fmt"
 	"maps"
+	"strings"
 	"time"
 
 	"kmipd/softhsm-tests/internal/oasis"
@@ -26,7 +27,13 @@ func (s *Session) Response(want, got *rawttlv.Node) *Diff {
 	if want.Tag != got.Tag {
 		return &Diff{"", fmt.Sprintf("got a %s", s.reg.TagName(got.Tag))}
 	}
-	return c.children("", want, got)
+	d := c.children("", want, got)
+	if d != nil && !strings.HasPrefix(d.Path, "BatchItem") { // such as a batch cut short: say what the server said
+		for _, item := range got.All(c.tags.batchItem) {
+			c.explain(d, item)
+		}
+	}
+	return d
 }
 
 // comparison carries where in the message we are.
@@ -34,9 +41,11 @@ type comparison struct {
 	*Session
 	operation string          // of the batch item
 	asked     map[string]bool // the attribute names of a Get Attributes request, nil for all
-	attribute string          // the name that governs an Attribute Value
-	object    string          // Unique Identifier of the payload
-	block     *rawttlv.Node   // the got Key Block
+	// versionsAsked says that a Discover Versions request lists versions, so that the answer is exactly determined.
+	versionsAsked bool
+	attribute     string        // the name that governs an Attribute Value
+	object        string        // Unique Identifier of the payload
+	block         *rawttlv.Node // the got Key Block
 }
 
 func join(path, step string) string {
@@ -110,7 +119,7 @@ func (c *comparison) children(path string, want, got *rawttlv.Node) *Diff {
 		inner.enterItem(path, want)
 	case c.tags.responsePayload:
 		inner.object = got.Child(c.tags.uniqueID).Text()
-		sets = c.unordered(c.operation)
+		sets = c.unordered()
 	}
 	if d := inner.fields(path, want, got, sets); d != nil {
 		return d
@@ -262,10 +271,15 @@ func (c *comparison) enterItem(path string, want *rawttlv.Node) {
 		return
 	}
 	items := c.request.All(c.tags.batchItem)
-	if position >= len(items) || c.operation != "GetAttributes" {
+	if position >= len(items) {
 		return
 	}
-	for _, n := range items[position].Child(c.tags.requestPayload).All(c.tags.attributeName) {
+	payload := items[position].Child(c.tags.requestPayload)
+	c.versionsAsked = payload.Child(c.tags.protocolVersion) != nil
+	if c.operation != "GetAttributes" {
+		return
+	}
+	for _, n := range payload.All(c.tags.attributeName) {
 		if c.asked == nil {
 			c.asked = map[string]bool{}
 		}

@@ -88,13 +88,17 @@ func (c *comparison) anyContent(tag uint32) bool {
 
 // unordered are the fields of a response payload that are sets: the server may give them in any order, and more of
 // them than the case shows (items 16, 17 and 21; 4.1.2 item 5).
-func (s *Session) unordered(operation string) map[uint32]bool {
-	t := s.tags
-	switch operation {
+func (c *comparison) unordered() map[uint32]bool {
+	t := c.tags
+	switch c.operation {
 	case "Query":
 		return map[uint32]bool{
-			t.operation: true, s.reg.MustTag("ObjectType"): true, s.reg.MustTag("ProfileInformation"): true,
-			s.reg.MustTag("ClientRegistrationMethod"): true, t.rngParameters: true,
+			t.operation: true, c.reg.MustTag("ObjectType"): true, c.reg.MustTag("ProfileInformation"): true,
+			c.reg.MustTag("ClientRegistrationMethod"): true, t.rngParameters: true,
+		}
+	case "DiscoverVersions": // second list, item 5; the order among them is checked by versionOrder
+		if !c.versionsAsked {
+			return map[uint32]bool{t.protocolVersion: true}
 		}
 	case "GetAttributes":
 		return map[uint32]bool{t.attribute: true}

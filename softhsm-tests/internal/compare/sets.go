@@ -101,7 +101,30 @@ func (c *comparison) extras(path string, want, got *rawttlv.Node, sets map[uint3
 			seen[key] = true
 		}
 	}
+	if d := c.versionOrder(path, got, sets); d != nil {
+		return d
+	}
 	return c.fieldOrder(path, want, got)
+}
+
+// versionOrder wants the newest version first (KMIP 1.4 section 4.26: in decreasing order of preference).
+func (c *comparison) versionOrder(path string, got *rawttlv.Node, sets map[uint32]bool) *Diff {
+	if !sets[c.tags.protocolVersion] {
+		return nil
+	}
+	last := int64(1) << 62
+	for _, v := range got.All(c.tags.protocolVersion) {
+		number := int64(0)
+		for _, part := range v.Children {
+			n, _ := part.Value.(int32)
+			number = number<<32 | int64(n)
+		}
+		if number >= last {
+			return &Diff{join(path, c.step(got, v)), "the versions are not in decreasing order"}
+		}
+		last = number
+	}
+	return nil
 }
 
 // fieldOrder wants the kinds of fields in the order of the case, each kind in one run.
