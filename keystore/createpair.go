@@ -101,9 +101,9 @@ type curve struct {
 }
 
 var curves = []curve{
-	{kmip.RecommendedCurveP_256, hsm.CurveP256, 256},
-	{kmip.RecommendedCurveP_384, hsm.CurveP384, 384},
-	{kmip.RecommendedCurveP_521, hsm.CurveP521, 521},
+	{kmip.RecommendedCurveP256, hsm.CurveP256, 256},
+	{kmip.RecommendedCurveP384, hsm.CurveP384, 384},
+	{kmip.RecommendedCurveP521, hsm.CurveP521, 521},
 }
 
 // pairSpec says what to generate, and settles Cryptographic Length and curve of both halves, which must agree.

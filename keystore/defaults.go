@@ -53,7 +53,7 @@ func (s *Store) limits(o object) {
 
 // digest sets the SHA-256 Digest of the material and the format that it was computed over (KMIP 1.4 section 3.17).
 func (o object) digest(sum []byte, format kmip.KeyFormatType) {
-	o.add("Digest", structValue(&kmip.Digest{HashingAlgorithm: kmip.HashingAlgorithmSHA_256, DigestValue: sum, KeyFormatType: format}))
+	o.add("Digest", structValue(&kmip.Digest{HashingAlgorithm: kmip.HashingAlgorithmSHA256, DigestValue: sum, KeyFormatType: format}))
 }
 
 // checkDates applies the order rules of KMIP 1.4 section 3.24 to 3.27 that hold at creation. Process Start and Protect

@@ -165,8 +165,8 @@ func mechanism(o object, p *kmip.CryptographicParameters) (hsm.WrapSpec, error) 
 // oaep: the hash defaults to SHA-1, as in PKCS#1; the mask generator must be MGF1 with the same hash, without label.
 func oaep(p *kmip.CryptographicParameters) (hsm.WrapSpec, error) {
 	hashes := map[kmip.HashingAlgorithm]hsm.OAEPHash{
-		0: hsm.OAEPSHA1, kmip.HashingAlgorithmSHA_1: hsm.OAEPSHA1, kmip.HashingAlgorithmSHA_256: hsm.OAEPSHA256,
-		kmip.HashingAlgorithmSHA_384: hsm.OAEPSHA384, kmip.HashingAlgorithmSHA_512: hsm.OAEPSHA512,
+		0: hsm.OAEPSHA1, kmip.HashingAlgorithmSHA1: hsm.OAEPSHA1, kmip.HashingAlgorithmSHA256: hsm.OAEPSHA256,
+		kmip.HashingAlgorithmSHA384: hsm.OAEPSHA384, kmip.HashingAlgorithmSHA512: hsm.OAEPSHA512,
 	}
 	h, ok := hashes[p.HashingAlgorithm]
 	if !ok {

@@ -1,0 +1,224 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/BurntSushi/toml"
+	"github.com/spf13/pflag"
+)
+
+// config is everything that an operator sets. Each field has one name: listen_address in the file is
+// KMIPD_LISTEN_ADDRESS in the environment and --listen-address on the command line, in rising precedence.
+type config struct {
+	Listen          string
+	DataDir         string
+	AdminSocket     string
+	TLSCertificate  string
+	TLSKey          string
+	TLSClientCA     string
+	TokenModule     string
+	TokenLabel      string
+	TokenSerial     string
+	TokenPINFile    string
+	TokenLock       string
+	TokenSessions   int
+	SoftHSMConf     string
+	LeaseTime       uint32
+	FreshGroup      string
+	AllowDestroy    bool
+	Credentials     string
+	LogLevel        string
+	LogFormat       string
+	MaxConnections  int
+	MaxRequestSize  int
+	MaxBatch        int
+	HandshakeTime   time.Duration
+	ReadTimeout     time.Duration
+	WriteTimeout    time.Duration
+	IdleTimeout     time.Duration
+	RequestTimeout  time.Duration
+	ShutdownTimeout time.Duration
+	TimeTolerance   time.Duration
+}
+
+// define declares every setting with default, unit and meaning: the one list of them.
+func (c *config) define(f *pflag.FlagSet) {
+	f.StringVar(&c.Listen, "listen", "0.0.0.0:5696", "address and port of the KMIP listener")
+	f.StringVar(&c.DataDir, "data-dir", "", "directory of the records (required)")
+	f.StringVar(&c.AdminSocket, "admin-socket", "", "Unix socket for kmipd client while the server runs (default: admin.sock in the data directory)")
+	f.StringVar(&c.TLSCertificate, "tls-certificate", "", "PEM file: the server's certificate and its chain (required)")
+	f.StringVar(&c.TLSKey, "tls-key", "", "PEM file: the key of the server's certificate (required)")
+	f.StringVar(&c.TLSClientCA, "tls-client-ca", "", "PEM file: certification authorities of client certificates (required)")
+	f.StringVar(&c.TokenModule, "token-module", "", "PKCS#11 module, a shared library (default: SoftHSM2 where it is found)")
+	f.StringVar(&c.TokenLabel, "token-label", "", "label of the token (this or token-serial is required)")
+	f.StringVar(&c.TokenSerial, "token-serial", "", "serial number of the token")
+	f.StringVar(&c.TokenPINFile, "token-pin-file", "", "file with the user PIN; - asks on the terminal (required)")
+	f.StringVar(&c.TokenLock, "token-lock", "auto", "changes of token objects one at a time: auto, on, off")
+	f.IntVar(&c.TokenSessions, "token-sessions", 0, "PKCS#11 sessions at most; 0 for what the token and the processors suggest")
+	f.StringVar(&c.SoftHSMConf, "softhsm-conf", "", "configuration file of SoftHSM2, for that module only")
+	f.Uint32Var(&c.LeaseTime, "lease-time", 0, "Lease Time of new objects in seconds; 0 gives them none")
+	f.StringVar(&c.FreshGroup, "fresh-group", "", "Object Group in which Locate makes a fresh AES-256 key when none is left")
+	f.BoolVar(&c.AllowDestroy, "allow-destroy", true, "let clients destroy objects")
+	f.StringVar(&c.Credentials, "credentials", "verify", "credentials in message headers that are not registered: verify (refuse), ignore, enrol (development)")
+	f.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
+	f.StringVar(&c.LogFormat, "log-format", "json", "json or text")
+	f.IntVar(&c.MaxConnections, "max-connections", 1024, "client connections at most")
+	f.IntVar(&c.MaxRequestSize, "max-request-size", 1<<20, "octets of one request message at most")
+	f.IntVar(&c.MaxBatch, "max-batch", 256, "items of one request message at most")
+	f.DurationVar(&c.HandshakeTime, "handshake-timeout", 10*time.Second, "for the TLS handshake")
+	f.DurationVar(&c.ReadTimeout, "read-timeout", 30*time.Second, "from a message's first octet to its last")
+	f.DurationVar(&c.WriteTimeout, "write-timeout", 30*time.Second, "for sending an answer")
+	f.DurationVar(&c.IdleTimeout, "idle-timeout", 15*time.Minute, "between two messages of a connection")
+	f.DurationVar(&c.RequestTimeout, "request-timeout", 2*time.Minute, "for working on one request message")
+	f.DurationVar(&c.ShutdownTimeout, "shutdown-timeout", 30*time.Second, "for running requests when the server stops")
+	f.DurationVar(&c.TimeTolerance, "time-tolerance", 0, "how far a request's Time Stamp may be off; 0 for any")
+}
+
+// source is where a command finds its configuration.
+type source struct {
+	config
+	file, dir string
+	flags     *pflag.FlagSet
+}
+
+func (c *source) define(f *pflag.FlagSet) {
+	c.flags = f
+	f.StringVar(&c.file, "config", "", "TOML configuration file (default: kmipd.toml in --dir)")
+	f.StringVar(&c.dir, "dir", "", "directory made by kmipd init or kmipd dev")
+	c.config.define(f)
+}
+
+// load fills what flags left open from the environment, then from the file. All problems are reported together.
+func (c *source) load() error {
+	if c.file == "" && c.dir != "" {
+		c.file = filepath.Join(c.dir, "kmipd.toml")
+	}
+	var problems []error
+	values := map[string]any{}
+	if c.file != "" {
+		if _, err := toml.DecodeFile(c.file, &values); err != nil {
+			return fmt.Errorf("reading the configuration: %w", err)
+		}
+	}
+	byFlag := map[string]bool{}
+	c.flags.Visit(func(f *pflag.Flag) { byFlag[f.Name] = true })
+	known := map[string]bool{}
+	c.flags.VisitAll(func(f *pflag.Flag) {
+		name := strings.ReplaceAll(f.Name, "-", "_")
+		known[name] = true
+		if byFlag[f.Name] || f.Name == "config" || f.Name == "dir" {
+			return
+		}
+		value, from := "", ""
+		if v, ok := values[name]; ok {
+			value, from = fmt.Sprint(v), c.file
+		}
+		if v, ok := os.LookupEnv("KMIPD_" + strings.ToUpper(name)); ok {
+			value, from = v, "the environment"
+		}
+		if from == "" {
+			return
+		}
+		if err := f.Value.Set(value); err != nil {
+			problems = append(problems, fmt.Errorf("%s in %s: %q is not a value: %w", name, from, value, err))
+		}
+	})
+	for name := range values {
+		if !known[name] {
+			problems = append(problems, fmt.Errorf("%s: there is no setting %q", c.file, name))
+		}
+	}
+	c.relative()
+	slices.SortFunc(problems, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return errors.Join(problems...)
+}
+
+// relative makes paths of a configuration file relative to the file's directory, so that the directory can be moved.
+func (c *source) relative() {
+	if c.file == "" {
+		return
+	}
+	base := filepath.Dir(c.file)
+	for _, p := range []*string{&c.DataDir, &c.AdminSocket, &c.TLSCertificate, &c.TLSKey, &c.TLSClientCA, &c.TokenPINFile, &c.SoftHSMConf} {
+		if *p != "" && *p != "-" && !filepath.IsAbs(*p) {
+			*p = filepath.Join(base, *p)
+		}
+	}
+}
+
+// check finds everything that is wrong with the settings, each with its remedy.
+func (c *config) check() error {
+	var errs []error
+	bad := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	_, _, err := net.SplitHostPort(c.Listen)
+	bad(err == nil, "listen: %q is not HOST:PORT", c.Listen)
+	bad(c.DataDir != "", "data_dir is not set: name the directory for the records, or make one with kmipd init")
+	for _, f := range []struct{ name, path, remedy string }{
+		{"tls_certificate", c.TLSCertificate, "name the PEM file of the server's certificate"},
+		{"tls_key", c.TLSKey, "name the PEM file of the server's key"},
+		{"tls_client_ca", c.TLSClientCA, "name the PEM file of the authorities that sign client certificates"},
+	} {
+		bad(f.path != "", "%s is not set: %s", f.name, f.remedy)
+		if f.path != "" {
+			_, err := os.Stat(f.path)
+			bad(err == nil, "%s: %v", f.name, err)
+		}
+	}
+	errs = append(errs, c.checkToken()...)
+	bad(slices.Contains([]string{"verify", "ignore", "enrol"}, c.Credentials), "credentials: %q is none of verify, ignore, enrol", c.Credentials)
+	bad(slices.Contains([]string{"debug", "info", "warn", "error"}, c.LogLevel), "log_level: %q is none of debug, info, warn, error", c.LogLevel)
+	bad(slices.Contains([]string{"json", "text"}, c.LogFormat), "log_format: %q is neither json nor text", c.LogFormat)
+	bad(c.MaxConnections > 0, "max_connections must be positive")
+	bad(c.MaxRequestSize >= 16<<10 && c.MaxRequestSize <= 1<<28, "max_request_size must be from 16384 to %d", 1<<28)
+	bad(c.MaxBatch > 0, "max_batch must be positive")
+	for _, d := range []struct {
+		name string
+		d    time.Duration
+	}{{"handshake_timeout", c.HandshakeTime}, {"read_timeout", c.ReadTimeout}, {"write_timeout", c.WriteTimeout},
+		{"idle_timeout", c.IdleTimeout}, {"request_timeout", c.RequestTimeout}, {"shutdown_timeout", c.ShutdownTimeout}} {
+		bad(d.d > 0, "%s must be positive, for example 30s", d.name)
+	}
+	bad(c.TimeTolerance >= 0, "time_tolerance must not be negative")
+	return errors.Join(errs...)
+}
+
+// checkToken is the part of check that fsck and doctor need, too.
+func (c *config) checkToken() []error {
+	var errs []error
+	if c.TokenModule == "" {
+		errs = append(errs, errors.New("token_module is not set and SoftHSM2 was not found: name the PKCS#11 module of your token, or install softhsm2"))
+	} else if _, err := os.Stat(c.TokenModule); err != nil {
+		errs = append(errs, fmt.Errorf("token_module: %w", err))
+	}
+	if c.TokenLabel == "" && c.TokenSerial == "" {
+		errs = append(errs, errors.New("token_label and token_serial are not set: kmipd doctor lists the tokens of a module"))
+	}
+	if c.TokenPINFile == "" {
+		errs = append(errs, errors.New("token_pin_file is not set: name a file that holds the user PIN, or - to be asked"))
+	}
+	if !slices.Contains([]string{"auto", "on", "off"}, c.TokenLock) {
+		errs = append(errs, fmt.Errorf("token_lock: %q is none of auto, on, off", c.TokenLock))
+	}
+	if c.TokenSessions < 0 || c.TokenSessions == 1 {
+		errs = append(errs, errors.New("token_sessions must be 0, or 2 and more"))
+	}
+	return errs
+}
+
+func (c *config) socket() string {
+	if c.AdminSocket != "" {
+		return c.AdminSocket
+	}
+	return filepath.Join(c.DataDir, "admin.sock")
+}

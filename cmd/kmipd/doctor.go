@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"kmipd/hsm"
+)
+
+// runDoctor checks one thing after the other and goes on after a failure, so that one run tells everything.
+func runDoctor(ctx context.Context, s streams, args []string) error {
+	f := flags(s, "doctor")
+	c := &source{}
+	var measure bool
+	f.BoolVar(&measure, "measure", true, "measure the speed of the token with throw-away objects")
+	c.define(f)
+	if err := parse(f, args, 0); err != nil {
+		return err
+	}
+	loadErr := c.load()
+	if c.TokenModule == "" {
+		c.TokenModule = hsm.FindModule()
+	}
+	d := &doctor{s: s}
+	d.check("configuration", errors.Join(loadErr, c.check()))
+	d.certificates(c)
+	d.tokens(c)
+	d.token(ctx, c, measure)
+	d.records(ctx, c)
+	if d.failed {
+		return exitCode(1)
+	}
+	fmt.Fprintln(s.out, "\nall is well")
+	return nil
+}
+
+type doctor struct {
+	s      streams
+	failed bool
+}
+
+// check prints a line for one finding and tells whether it is good.
+func (d *doctor) check(what string, err error) bool {
+	if err == nil {
+		fmt.Fprintf(d.s.out, "ok      %s\n", what)
+		return true
+	}
+	d.failed = true
+	fmt.Fprintf(d.s.out, "FAILED  %s: %s\n", what, strings.ReplaceAll(err.Error(), "\n", "\n        "))
+	return false
+}
+
+func (d *doctor) note(format string, args ...any) {
+	fmt.Fprintf(d.s.out, "        "+format+"\n", args...)
+}
+
+func (d *doctor) certificates(c *source) {
+	if c.TLSCertificate == "" {
+		return
+	}
+	cert, err := readCertificate(c.TLSCertificate)
+	if err == nil {
+		_, err = c.tlsConfig()
+	}
+	if err == nil && time.Now().After(cert.NotAfter) {
+		err = fmt.Errorf("the certificate expired on %s: issue a new one", cert.NotAfter.Format(time.DateOnly))
+	}
+	if d.check("TLS certificate", err) {
+		d.note("%s, for %s, until %s", cert.Subject, strings.Join(cert.DNSNames, ", "), cert.NotAfter.Format(time.DateOnly))
+	}
+}
+
+func (d *doctor) tokens(c *source) {
+	if c.TokenModule == "" || c.TokenLabel != "" || c.TokenSerial != "" {
+		return
+	}
+	list, err := hsm.ListTokens(c.TokenModule)
+	if d.check("tokens of "+c.TokenModule, err) {
+		for _, t := range list {
+			d.note("label %q, serial %s, %s %s", t.Label, t.Serial, t.Manufacturer, t.Model)
+		}
+	}
+}
+
+func (d *doctor) token(ctx context.Context, c *source, measure bool) {
+	if len(c.checkToken()) > 0 {
+		return
+	}
+	token, err := c.openToken(ctx, d.s, c.logger(d.s))
+	if !d.check("token", err) {
+		return
+	}
+	defer func() { d.check("closing the token", token.Close(context.WithoutCancel(ctx))) }()
+	info := token.Info()
+	cap := info.Capabilities
+	d.note("%s %s, firmware %s, label %q, serial %s", info.Manufacturer, info.Model, info.Firmware, info.Label, info.Serial)
+	d.note("AES %v, 3DES %t, generic secrets %t, RSA %v, curves %d", cap.AESKeyBits, cap.DES3, cap.GenericBits, cap.RSABits, len(cap.Curves))
+	d.note("AES key wrap %t, with padding %t; RSA OAEP hashes %d; transport key by %s", cap.KW, cap.KWP, len(cap.OAEP), cap.Transport)
+	d.check("AES-256 keys", capability(contains(cap.AESKeyBits, 256)))
+	d.check("key wrapping", capability(cap.KW || cap.KWP))
+	if !measure {
+		return
+	}
+}
+
+func capability(ok bool) error {
+	if ok {
+		return nil
+	}
+	return errors.New("the token cannot do it")
+}
+
+func contains(list []int, n int) bool {
+	for _, v := range list {
+		if v == n {
+			return true
+		}
+	}
+	return false
+}
+
+func (d *doctor) records(ctx context.Context, c *source) {
+	if c.DataDir == "" {
+		return
+	}
+	meta, err := c.openRecords(c.logger(d.s), nil)
+	if !d.check("record store (server stopped)", err) {
+		return
+	}
+	n, err := meta.Count(ctx)
+	if d.check("records", err) {
+		for phase, count := range n {
+			d.note("%d %s", count, []string{"", "live", "destroying", "destroyed"}[phase])
+		}
+	}
+	d.check("closing the record store", meta.Close())
+}

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+
+	"kmipd/hsm"
+)
+
+// layout is the directory that kmipd init makes.
+type layout struct {
+	dir, listen          string
+	module, label, pin   string // of an existing token; module "" for a SoftHSM2 token under dir
+	leaseTime            int
+	freshGroup, creds    string
+	logFormat, logLevel  string
+	serverNames          []string
+	certificate, key, ca string // the operator's own, instead of made ones
+}
+
+func (l *layout) path(parts ...string) string {
+	return filepath.Join(append([]string{l.dir}, parts...)...)
+}
+
+func runInit(_ context.Context, s streams, args []string) error {
+	f := flags(s, "init")
+	l := &layout{creds: "verify", logFormat: "json", logLevel: "info"}
+	f.StringVar(&l.dir, "dir", "", "directory to make (required)")
+	f.StringVar(&l.listen, "listen", "0.0.0.0:5696", "address and port of the KMIP listener")
+	f.StringVar(&l.module, "token-module", "", "PKCS#11 module of an existing token; without it a SoftHSM2 token is made")
+	f.StringVar(&l.label, "token-label", "", "label of the existing token")
+	f.StringVar(&l.pin, "token-pin-file", "", "file with the user PIN of the existing token")
+	f.StringArrayVar(&l.serverNames, "name", nil, "DNS name or IP address for the server's certificate, besides this host's")
+	f.StringVar(&l.certificate, "tls-certificate", "", "the server's certificate, instead of a made one")
+	f.StringVar(&l.key, "tls-key", "", "its key")
+	f.StringVar(&l.ca, "tls-client-ca", "", "the clients' authorities")
+	if err := parse(f, args, 0); err != nil {
+		return err
+	}
+	if err := l.checkFlags(); err != nil {
+		return err
+	}
+	if err := l.make(); err != nil {
+		return err
+	}
+	fmt.Fprintf(s.out, "Made %s.\n\n  kmipd doctor --dir %s      checks it\n  kmipd serve --dir %s       runs the server\n  kmipd client add NAME --dir %s --certificate FILE   registers a client\n", l.dir, l.dir, l.dir, l.dir)
+	return nil
+}
+
+func (l *layout) checkFlags() error {
+	var errs []error
+	if l.dir == "" {
+		errs = append(errs, errors.New("--dir is needed: the directory to make"))
+	}
+	if l.module != "" && (l.label == "" || l.pin == "") {
+		errs = append(errs, errors.New("--token-module needs --token-label and --token-pin-file"))
+	}
+	own := 0
+	for _, p := range []string{l.certificate, l.key, l.ca} {
+		if p != "" {
+			own++
+		}
+	}
+	if own != 0 && own != 3 {
+		errs = append(errs, errors.New("--tls-certificate, --tls-key and --tls-client-ca go together"))
+	}
+	if len(errs) > 0 {
+		return fmt.Errorf("%w: %w", errors.Join(errs...), errUsage)
+	}
+	return nil
+}
+
+// make makes what is not there yet; everything that is there stays.
+func (l *layout) make() error {
+	dir, err := filepath.Abs(l.dir)
+	if err != nil {
+		return err
+	}
+	l.dir = dir
+	for _, d := range []string{l.dir, l.path("data")} {
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			return err
+		}
+	}
+	if l.module == "" {
+		if err := l.softToken(); err != nil {
+			return err
+		}
+	}
+	if l.certificate == "" {
+		ca, err := makeAuthority(l.dir)
+		if err != nil {
+			return fmt.Errorf("making the certification authority: %w", err)
+		}
+		err = ca.issue(l.path("server.crt"), l.path("server.key"), "kmipd", x509.ExtKeyUsageServerAuth, append(hostNames(l.listen), l.serverNames...))
+		if err != nil {
+			return fmt.Errorf("making the server's certificate: %w", err)
+		}
+	}
+	return l.configuration()
+}
+
+const softLabel = "kmipd"
+
+// softToken makes a SoftHSM2 token under the directory, unless it is there. The PIN file is written before the token is
+// initialised, so that a token never exists without its PIN.
+func (l *layout) softToken() error {
+	module := hsm.FindModule()
+	if module == "" {
+		return errors.New("SoftHSM2 was not found: install the package softhsm2, or name your token's module with --token-module")
+	}
+	tokens := l.path("tokens")
+	if err := os.MkdirAll(tokens, 0o700); err != nil {
+		return err
+	}
+	conf := fmt.Sprintf("directories.tokendir = %s\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n", tokens)
+	if err := writeFile(l.path("softhsm2.conf"), []byte(conf), 0o600); err != nil {
+		return err
+	}
+	if err := os.Setenv("SOFTHSM2_CONF", l.path("softhsm2.conf")); err != nil {
+		return err
+	}
+	if exists(l.path("token-made")) {
+		return nil
+	}
+	pin, so := newPIN(), newPIN()
+	if err := writeFile(l.path("pin"), []byte(pin+"\n"), 0o600); err != nil {
+		return err
+	}
+	if err := writeFile(l.path("so-pin"), []byte(so+"\n"), 0o600); err != nil {
+		return err
+	}
+	if _, err := hsm.InitToken(module, softLabel, hsm.PIN(so), hsm.PIN(pin)); err != nil {
+		return fmt.Errorf("making the SoftHSM2 token: %w", err)
+	}
+	return writeFile(l.path("token-made"), nil, 0o600)
+}
+
+func newPIN() string {
+	var b [20]byte
+	rand.Read(b[:]) // never fails: crypto/rand aborts the process instead
+	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(b[:]))
+}
+
+// configuration writes kmipd.toml, unless it is there: from then on it is the operator's.
+func (l *layout) configuration() error {
+	file := l.path("kmipd.toml")
+	if exists(file) {
+		return nil
+	}
+	values := []struct {
+		key     string
+		value   any
+		comment string
+	}{
+		{"listen", l.listen, "address and port of the KMIP listener"},
+		{"data_dir", "data", "records: attributes and handles, no key bytes"},
+		{"tls_certificate", or(l.certificate, "server.crt"), ""},
+		{"tls_key", or(l.key, "server.key"), ""},
+		{"tls_client_ca", or(l.ca, "ca.crt"), "authorities that sign client certificates"},
+		{"token_module", or(l.module, hsm.FindModule()), "PKCS#11 module"},
+		{"token_label", or(l.label, softLabel), ""},
+		{"token_pin_file", or(l.pin, "pin"), "the user PIN, readable by the server alone"},
+		{"credentials", l.creds, "unregistered credentials in message headers: verify, ignore, enrol"},
+		{"lease_time", l.leaseTime, "Lease Time of new objects in seconds, 0 for none"},
+		{"fresh_group", l.freshGroup, "Object Group with fresh keys on demand"},
+		{"log_level", l.logLevel, ""},
+		{"log_format", l.logFormat, ""},
+	}
+	var b strings.Builder
+	b.WriteString("# kmipd configuration. kmipd serve --help tells all settings. Relative paths start at this file's directory.\n")
+	for _, v := range values {
+		if v.value == "" || v.value == 0 {
+			continue
+		}
+		var line strings.Builder
+		if err := toml.NewEncoder(&line).Encode(map[string]any{v.key: v.value}); err != nil {
+			return err
+		}
+		text := strings.TrimSuffix(line.String(), "\n")
+		if v.comment != "" {
+			text += " # " + v.comment
+		}
+		b.WriteString(text + "\n")
+	}
+	if l.module == "" {
+		b.WriteString("softhsm_conf = \"softhsm2.conf\"\n")
+	}
+	return writeFile(file, []byte(b.String()), 0o600)
+}
+
+func or(s, fallback string) string {
+	if s != "" {
+		if abs, err := filepath.Abs(s); err == nil && exists(abs) {
+			return abs
+		}
+		return s
+	}
+	return fallback
+}

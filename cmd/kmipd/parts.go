@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/term"
+
+	"kmipd/fips"
+	"kmipd/hsm"
+	"kmipd/keystore"
+	"kmipd/metadata/pebble"
+)
+
+// This file opens the parts that commands are made of: log, PIN, token, records.
+
+func (c *config) logger(s streams) zerolog.Logger {
+	level, err := zerolog.ParseLevel(c.LogLevel)
+	if err != nil {
+		level = zerolog.InfoLevel
+	}
+	w := s.err
+	if c.LogFormat == "text" {
+		w = zerolog.ConsoleWriter{Out: s.err, TimeFormat: time.RFC3339, NoColor: true}
+	}
+	return zerolog.New(w).Level(level).With().Timestamp().Logger()
+}
+
+// pin reads the PIN from its file or asks for it. The file's last newline does not belong to it.
+func (c *config) pin(s streams) (hsm.PIN, error) {
+	if c.TokenPINFile == "-" {
+		fmt.Fprint(s.err, "Token PIN: ")
+		b, err := term.ReadPassword(int(s.in.Fd()))
+		fmt.Fprintln(s.err)
+		if err != nil {
+			return "", fmt.Errorf("asking for the token PIN: %w", err)
+		}
+		return hsm.PIN(b), nil
+	}
+	b, err := os.ReadFile(c.TokenPINFile)
+	if err != nil {
+		return "", fmt.Errorf("token_pin_file: %w", err)
+	}
+	defer clear(b)
+	pin := hsm.PIN(strings.TrimRight(string(b), "\r\n"))
+	if pin == "" {
+		return "", errors.New("token_pin_file: the file is empty")
+	}
+	return pin, nil
+}
+
+// openToken opens the token. SoftHSM2 reads its configuration from the environment when it is loaded.
+func (c *config) openToken(ctx context.Context, s streams, log zerolog.Logger) (hsm.Token, error) {
+	pin, err := c.pin(s)
+	if err != nil {
+		return nil, err
+	}
+	if c.SoftHSMConf != "" {
+		if err := os.Setenv("SOFTHSM2_CONF", c.SoftHSMConf); err != nil {
+			return nil, err
+		}
+	}
+	locks := map[string]hsm.LockMode{"auto": hsm.LockAuto, "on": hsm.LockOn, "off": hsm.LockOff}
+	return hsm.Open(ctx, hsm.Config{Module: c.TokenModule, TokenLabel: c.TokenLabel, TokenSerial: c.TokenSerial, PIN: pin,
+		MaxSessions: c.TokenSessions, MutationLock: locks[c.TokenLock], Logger: log})
+}
+
+func (c *config) openRecords(log zerolog.Logger, onFailure func(error)) (*pebble.Store, error) {
+	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("data_dir: %w", err)
+	}
+	return pebble.Open(filepath.Join(c.DataDir, "records"), pebble.Options{Logger: log, OnFailure: onFailure})
+}
+
+func (c *config) keystore(meta *pebble.Store, token hsm.Token, log zerolog.Logger) *keystore.Store {
+	return keystore.New(meta, token, fips.Default(), keystore.Config{
+		LeaseTime: c.LeaseTime, FreshGroup: c.FreshGroup, AllowDestroy: c.AllowDestroy,
+		Credentials: keystore.CredentialMode(c.Credentials), Version: version, Build: goVersion(),
+	}, log)
+}
+
+// tlsConfig loads the server's certificate and the clients' authorities.
+func (c *config) tlsConfig() (*tls.Config, error) {
+	cert, err := tls.LoadX509KeyPair(c.TLSCertificate, c.TLSKey)
+	if err != nil {
+		return nil, fmt.Errorf("tls_certificate and tls_key: %w", err)
+	}
+	pem, err := os.ReadFile(c.TLSClientCA)
+	if err != nil {
+		return nil, fmt.Errorf("tls_client_ca: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, errors.New("tls_client_ca: the file holds no certificate")
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}, ClientCAs: pool}, nil
+}
