@@ -53,7 +53,7 @@ const (
 	rsaA   = kmip.CryptographicAlgorithmRSA
 	ecdsaA = kmip.CryptographicAlgorithmECDSA
 	ecA    = kmip.CryptographicAlgorithmEC
-	dsa    = kmip.CryptographicAlgorithmDSA
+	dsaA   = kmip.CryptographicAlgorithmDSA
 	none   = kmip.CryptographicAlgorithm(0)
 
 	symmetric = kmip.ObjectTypeSymmetricKey
@@ -137,9 +137,9 @@ func TestOASISKeys(t *testing.T) {
 		{name: "SASED-M-2", object: secret, format: opaque, material: bytesOf("2a2a2a2a2a2a2a2a2a2a"), form: FormSecret,
 			token: hsm.KeyGeneric, wantBits: 80},
 		{name: "BL-M-12", object: public, format: kmip.KeyFormatTypeTransparentDSAPublicKey, material: structure(t, vecDSAPublic),
-			algorithm: dsa, bits: 512, form: FormOpaque, want: dsa, wantBits: 512},
+			algorithm: dsaA, bits: 512, form: FormOpaque, want: dsaA, wantBits: 512},
 		{name: "BL-M-13", object: private, format: kmip.KeyFormatTypeTransparentDSAPrivateKey,
-			material: structure(t, vecDSAPrivate), form: FormOpaque, want: dsa, wantBits: 512},
+			material: structure(t, vecDSAPrivate), form: FormOpaque, want: dsaA, wantBits: 512},
 		{name: "TC-SJ-3", object: kmip.ObjectTypeSplitKey, format: raw, material: bytesOf("66c46a7754f94de466c46a7754f94de4"),
 			form: FormSecret, token: hsm.KeyGeneric, wantBits: 128},
 		{name: "TC-PGP-1", object: kmip.ObjectTypePGPKey, format: raw, material: bytesOf("2d2d2d2d2d424547"), algorithm: rsaA,
