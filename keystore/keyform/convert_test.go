@@ -275,10 +275,10 @@ func TestECShapes(t *testing.T) {
 			if err != nil || bytes.Equal(kb.KeyValue.Value, byteString(tc.octets)) != tc.roundTrips {
 				t.Errorf("%s, %s: Encode differs from RoundTrips (%v)", c.name, tc.name, err)
 			}
-			key.KeepOriginal()
+			key.Keep()
 			kb, err = Encode(&key.Facts, key.Value, Want{})
 			if err != nil || key.Form == FormOpaque && !bytes.Equal(kb.KeyValue.Value, byteString(tc.octets)) {
-				t.Errorf("%s, %s: KeepOriginal does not give the original (%v)", c.name, tc.name, err)
+				t.Errorf("%s, %s: Keep does not give the original (%v)", c.name, tc.name, err)
 			}
 		}
 	}

@@ -87,14 +87,14 @@ type Key struct {
 	Original hsm.Material
 	// RoundTrips tells that Encode(Facts, Value) in the registered format gives Original again, octet for octet. It is
 	// true of nearly everything. When it is false Encode gives an equivalent encoding; a caller that wants to return
-	// what was registered calls KeepOriginal, or keeps Original beside the token key.
+	// what was registered calls Keep, or keeps Original beside the token key.
 	RoundTrips bool
 	// Attributes are those inside the Key Value. Their values share the memory of the request message.
 	Attributes []kmip.Attribute
 }
 
-// KeepOriginal makes the key one that is stored as opaque octets, in the encoding that it was registered in.
-func (k *Key) KeepOriginal() {
+// Keep makes the key one that is stored as opaque octets, in the encoding that it was registered in.
+func (k *Key) Keep() {
 	if k.Form != FormOpaque {
 		if k.Form != FormSecret || k.Shape&shapeStructure != 0 { // else they are the same octets
 			k.Value.Wipe()

@@ -241,6 +241,9 @@ next:
 	return in.firstLength(own), nil
 }
 
+// wholeOctets rounds a length up, as some clients do (P-521 as 528, a modulus whose top bit is not set).
+func wholeOctets(bits int) int { return (bits + 7) &^ 7 }
+
 func (in *input) firstLength(otherwise int) int {
 	if len(in.declared) > 0 {
 		return in.declared[0]
@@ -339,10 +342,10 @@ func (in *input) opaqueKey(algorithm kmip.CryptographicAlgorithm, own int, curve
 	}
 	length := in.firstLength(own)
 	if own != 0 && !namedLength(algorithm, curve) {
-		var err error
-		if length, err = in.length(own); err != nil {
+		if _, err := in.length(own, wholeOctets(own)); err != nil {
 			return nil, err
 		}
+		length = own
 	}
 	k := in.opaque()
 	k.Algorithm, k.Bits, k.Curve = algorithm, length, curve

@@ -3,7 +3,6 @@ package keyform
 import (
 	"bytes"
 	"crypto/dsa"
-	"crypto/ecdh"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/rsa"
@@ -92,7 +91,7 @@ func TestKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	x := must[*ecdh.PrivateKey](t)(ecdh.X25519().GenerateKey(rand.Reader))
+	x := der(derSeq, []byte{derInt, 1, 0}, der(derSeq, der(derOID, oidX25519)), der(derOctets, der(derOctets, make([]byte, 32))))
 	dsaSPKI := der(derSeq, der(derSeq, der(derOID, oidDSA), der(derSeq, derUint(vecNumber(t, vecDSAPublic, kmip.TagP)),
 		derUint(vecNumber(t, vecDSAPublic, kmip.TagQ)), derUint(vecNumber(t, vecDSAPublic, kmip.TagG)))),
 		der(derBits, []byte{0}, derUint(vecNumber(t, vecDSAPublic, kmip.TagY))))
@@ -118,7 +117,7 @@ func TestKept(t *testing.T) {
 		{"Ed25519", private, p8, byteString(must[[]byte](t)(x509.MarshalPKCS8PrivateKey(ed))), Given{}, kmip.CryptographicAlgorithmEd25519, 256},
 		{"Ed25519 public", public, x509F, byteString(must[[]byte](t)(x509.MarshalPKIXPublicKey(ed.Public()))), Given{Bits: 255},
 			kmip.CryptographicAlgorithmEd25519, 255},
-		{"X25519", private, p8, byteString(must[[]byte](t)(x509.MarshalPKCS8PrivateKey(x))), Given{}, kmip.CryptographicAlgorithmECDH, 256},
+		{"X25519", private, p8, byteString(x), Given{}, kmip.CryptographicAlgorithmECDH, 256},
 		{"DSA public", public, x509F, byteString(dsaSPKI), Given{}, dsaA, 512},
 		{"RSA 512", private, pkcs1, byteString(small.pkcs1Private()), Given{}, rsaA, 512},
 		{"RSA 512 PKCS#8", private, p8, byteString(small.pkcs8()), Given{}, rsaA, 512},
@@ -175,13 +174,19 @@ func vecNumber(t testing.TB, fields []vecField, tag ttlv.Tag) *big.Int {
 
 // rsa512 is a key too short for crypto/rsa.
 func rsa512(t testing.TB) *rsaKey {
-	for {
-		p, q := must[*big.Int](t)(rand.Prime(rand.Reader, 256)), must[*big.Int](t)(rand.Prime(rand.Reader, 256))
-		k := &rsaKey{n: new(big.Int).Mul(p, q), e: big.NewInt(65537), p: p, q: q}
-		if k.complete() == rsaComplete {
-			return k
+	prime := func(start int64) *big.Int {
+		n := new(big.Int).Add(new(big.Int).Lsh(big.NewInt(3), 254), big.NewInt(start))
+		for !n.ProbablyPrime(20) {
+			n.Add(n, bigTwo)
 		}
+		return n
 	}
+	p, q := prime(1000001), prime(1)
+	k := &rsaKey{n: new(big.Int).Mul(p, q), e: big.NewInt(65537), p: p, q: q}
+	if k.complete() != rsaComplete {
+		t.Fatal("no key")
+	}
+	return k
 }
 
 func TestRefused(t *testing.T) {

@@ -305,8 +305,7 @@ func (in *input) asymmetricKey(f Facts, value func() hsm.Material) (*Key, error)
 		}
 		f.Algorithm = in.algorithm
 	}
-	// Some clients round the length up to whole octets (P-521 as 528, a modulus that lost its top bit).
-	if _, err := in.length(f.Bits, (f.Bits+7)&^7); err != nil {
+	if _, err := in.length(f.Bits, wholeOctets(f.Bits)); err != nil {
 		return nil, err
 	}
 	return &Key{Facts: f, Value: value(), Original: in.original()}, nil
