@@ -65,6 +65,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.TokenLabel == "" && c.TokenSerial == "" {
 		return c, &OpenError{Problem: ProblemNoSuchToken, Text: "neither a token label nor a serial number is configured"}
 	}
+	if c.PIN == "" {
+		return c, &OpenError{Problem: ProblemPIN, Text: "no PIN is configured"}
+	}
 	if c.MaxSessions < 0 || c.MaxSessions == 1 {
 		return c, &OpenError{Problem: ProblemModule, Text: "the session limit must be 0, or 2 and more"}
 	}

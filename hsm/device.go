@@ -30,6 +30,7 @@ type device struct {
 
 	gen        atomic.Uint64 // counts logins; changed with the gate held alone
 	closed     atomic.Bool
+	finalised  bool        // used with the gate held alone
 	pinRefused atomic.Bool // never try the PIN again: tokens lock it
 	retryAt    time.Time   // no healing before; used with the gate held alone
 
@@ -102,6 +103,11 @@ func errClosed() error {
 
 // borrow takes a session from the pool, waiting no longer than the call timeout.
 func (w *work) borrow() (err error) {
+	s, ok, err := w.pool.tryBorrow()
+	if ok {
+		w.s = s
+		return err
+	}
 	ctx, cancel := context.WithTimeout(w.ctx, w.cfg.CallTimeout)
 	defer cancel()
 	w.s, err = w.pool.borrow(ctx)
@@ -110,6 +116,9 @@ func (w *work) borrow() (err error) {
 
 // wait takes a lock, waiting no longer than the call timeout.
 func (w *work) wait(l *rwLock, exclusive bool) (func(), error) {
+	if unlock, ok := l.try(exclusive); ok {
+		return unlock, nil
+	}
 	ctx, cancel := context.WithTimeout(w.ctx, w.cfg.CallTimeout)
 	defer cancel()
 	unlock, err := l.lock(ctx, exclusive)

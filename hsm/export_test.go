@@ -92,6 +92,16 @@ func StoreForeign(t testing.TB, tok Token, id []byte) {
 	})
 }
 
+// CountForeign counts what StoreForeign made.
+func CountForeign(t testing.TB, tok Token) (n int) {
+	behind(t, tok, func(d *device, s session) error {
+		found, err := d.p11.find(s, newTemplate(0).octets(p11.CKA_LABEL, []byte("foreign")))
+		n = len(found)
+		return err
+	})
+	return n
+}
+
 // Flags reads attributes of one octet.
 func Flags(t testing.TB, tok Token, ref Ref, kinds ...uint) (flags []bool) {
 	behind(t, tok, func(d *device, s session) error {

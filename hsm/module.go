@@ -228,6 +228,25 @@ func (m *module) attributes(s p11.SessionHandle, h handle, kinds ...uint) ([][]b
 	return out, nil
 }
 
+// readable reads the attributes that can be read. Where all at once fails, as on broken objects, it asks one by one.
+func (m *module) readable(s p11.SessionHandle, h handle, kinds ...uint) ([][]byte, error) {
+	out, err := m.attributes(s, h, kinds...)
+	if err == nil || fateOf(err) >= fateStale {
+		return out, err
+	}
+	out = make([][]byte, len(kinds))
+	for i, kind := range kinds {
+		one, err := m.attributes(s, h, kind)
+		switch {
+		case err == nil:
+			out[i] = one[0]
+		case fateOf(err) >= fateStale:
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
 // attribute reads one attribute of any length.
 func (m *module) attribute(s p11.SessionHandle, h handle, kind uint) ([]byte, error) {
 	n, rv := m.native.sizeOf(uint(s), uint(h), kind)

@@ -24,7 +24,7 @@ func (d *device) enumerate(s session, guard func(func() error) error) (inventory
 	known := map[Ref]entry{}
 	epoch := d.objects.begin()
 	err := guard(func() (err error) {
-		found, err = d.p11.find(s, newTemplate(0).flag(p11.CKA_TOKEN, true))
+		found, err = d.p11.find(s, newTemplate(0)) // broken objects may even lack CKA_TOKEN
 		return err
 	})
 	for len(found) > 0 && err == nil {
@@ -48,14 +48,11 @@ func (d *device) enumerate(s session, guard func(func() error) error) (inventory
 
 // inspect adds one object to the inventory. Objects that kmipd did not make are left out.
 func (d *device) inspect(s session, h handle, inv *inventory, known map[Ref]entry) error {
-	v, err := d.p11.attributes(s, h, p11.CKA_CLASS, p11.CKA_ID, p11.CKA_LABEL, p11.CKA_OBJECT_ID, p11.CKA_APPLICATION)
+	v, err := d.p11.readable(s, h, p11.CKA_CLASS, p11.CKA_ID, p11.CKA_LABEL, p11.CKA_OBJECT_ID, p11.CKA_APPLICATION, p11.CKA_TOKEN)
 	if fateOf(err) == fateStale {
 		return nil // destroyed meanwhile
 	}
-	if hasCode(err, p11.CKR_GENERAL_ERROR) || hasCode(err, p11.CKR_FUNCTION_FAILED) {
-		v, err = make([][]byte, 5), nil // unreadable
-	}
-	if err != nil {
+	if err != nil || isFlag(v[5], false) {
 		return err
 	}
 	class, id, label := classOf(v[0]), v[1], string(v[2])

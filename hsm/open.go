@@ -192,20 +192,20 @@ func (d *device) needsLock() bool {
 	return true
 }
 
-// Close implements Token. Running calls are waited for: a module that is finalised under them crashes. When ctx ends
-// first the module stays open until the process ends.
+// Close implements Token. New calls are refused at once and running ones waited for: a module that is finalised under
+// them crashes. When ctx ends first the module stays as it is, and Close can be called again.
 func (d *device) Close(ctx context.Context) error {
+	d.closed.Store(true)
+	d.stop()
 	open, err := d.gate.lock(ctx, true)
 	if err != nil {
-		d.closed.Store(true)
 		return err
 	}
-	again := d.closed.Swap(true)
-	open()
-	if again {
+	defer open()
+	if d.finalised {
 		return nil
 	}
-	d.stop()
+	d.finalised = true
 	<-d.stopped
 	err = d.shut()
 	d.release()

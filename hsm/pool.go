@@ -28,9 +28,25 @@ func newPool(m *module, slot uint, limit int) *pool {
 func (p *pool) borrow(ctx context.Context) (session, error) {
 	select {
 	case p.slots <- struct{}{}:
+		return p.take()
 	case <-ctx.Done():
 		return 0, ctx.Err()
 	}
+}
+
+// tryBorrow does not wait: ok is false when no session is free.
+func (p *pool) tryBorrow() (s session, ok bool, err error) {
+	select {
+	case p.slots <- struct{}{}:
+		s, err = p.take()
+		return s, true, err
+	default:
+		return 0, false, nil
+	}
+}
+
+// take uses the slot that its caller has just got.
+func (p *pool) take() (session, error) {
 	p.mu.Lock()
 	slot := p.slot
 	if n := len(p.idle); n > 0 {

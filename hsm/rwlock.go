@@ -27,3 +27,15 @@ func (l *rwLock) lock(ctx context.Context, exclusive bool) (unlock func(), err e
 	}
 	return func() { l.sem.Release(n) }, nil
 }
+
+// try takes the lock if it is free and nobody waits for it.
+func (l *rwLock) try(exclusive bool) (unlock func(), ok bool) {
+	if l == nil {
+		return func() {}, true
+	}
+	n := int64(1)
+	if exclusive {
+		n = allReaders
+	}
+	return func() { l.sem.Release(n) }, l.sem.TryAcquire(n)
+}
