@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -84,10 +85,17 @@ func TestCrashDuringCommits(t *testing.T) {
 					mu.Lock()
 					acked[pair] = a.Revision
 					mu.Unlock()
+					time.Sleep(time.Millisecond) // a clone copies all that was written
 				}
 			})
 		}
 		for clone := range 15 {
+			if clone%4 == 3 {
+				if _, err := s.db.AsyncFlush(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(3 * time.Millisecond)
 			mu.Lock()
 			known := make(map[string]uint64, len(acked))
 			for p, r := range acked {

@@ -136,38 +136,52 @@ func (s *Store) settle(ctx context.Context, key []byte) error {
 func (s *Store) write(ctx context.Context, b *pdb.Batch, sync bool, applied func()) error {
 	select {
 	case s.applying <- struct{}{}:
+	case <-s.stopped:
+		return s.failed()
 	case <-ctx.Done():
 		_ = b.Close() // nothing was written
 		return ctx.Err()
 	}
-	err := s.applyOne(b, sync, applied)
-	if err == nil && sync {
-		if err = b.SyncWait(); err != nil {
-			s.fail(err)
+	// On a goroutine of its own, which does not come back from a failing log.
+	return s.guard(func() error {
+		if err := s.apply(b, sync, applied); err != nil {
+			return err
 		}
-	}
-	// A log that failed is also reported through the logger, in which case the calls above may well say that all is fine.
-	if failed := s.failed(); failed != nil {
-		return failed
-	}
-	if err != nil {
-		return engineError("writing", err)
-	}
-	if err := b.Close(); err != nil {
-		return engineError("writing", err)
-	}
-	return nil
+		if sync {
+			if err := b.SyncWait(); err != nil {
+				return err
+			}
+		}
+		return b.Close()
+	})
 }
 
-func (s *Store) applyOne(b *pdb.Batch, sync bool, applied func()) (err error) {
-	defer func() { <-s.applying }()
-	defer func() {
-		// Pebble panics when its log does not take a record.
-		if p := recover(); p != nil {
-			err = fmt.Errorf("writing the log: %v", p)
+// guard runs what may hang in a failing engine, and comes back when it does. After any error of a write, memory may be
+// ahead of the disk: the store has failed.
+func (s *Store) guard(fn func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		defer func() {
+			if p := recover(); p != nil {
+				done <- fmt.Errorf("panic: %v", p)
+			}
+		}()
+		done <- fn()
+	}()
+	select {
+	case err := <-done:
+		if err != nil {
 			s.fail(err)
 		}
-	}()
+		return s.failed()
+	case <-s.stopped:
+		return s.failed()
+	}
+}
+
+// apply puts the batch into the log's queue and into memory, and opens the gate for the next one.
+func (s *Store) apply(b *pdb.Batch, sync bool, applied func()) error {
+	defer func() { <-s.applying }()
 	if err := s.failed(); err != nil {
 		return err
 	}

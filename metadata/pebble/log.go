@@ -18,8 +18,12 @@ func (l pebbleLog) Errorf(format string, args ...any) {
 	l.s.log.Error().Msgf("pebble: "+format, args...)
 }
 
-// Fatalf returns, against pebble's expectation, as a library does not end the process. The store takes no more calls.
-func (l pebbleLog) Fatalf(format string, args ...any) { l.s.fail(fmt.Errorf(format, args...)) }
+// Fatalf stops the store and, as pebble expects, does not return. A library does not end the process either: the goroutine
+// is held.
+func (l pebbleLog) Fatalf(format string, args ...any) {
+	l.s.fail(fmt.Errorf(format, args...))
+	select {}
+}
 
 func (pebbleLog) Eventf(context.Context, string, ...any) {}
 

@@ -50,8 +50,9 @@ type Store struct {
 
 	life    lifetime
 	failure atomic.Pointer[failure]
-	// applying admits one writer at a time to the memory part of pebble's commit, without the sync. Pebble panics with its
-	// own lock held when its log is broken; behind this gate nobody else can be waiting for that lock.
+	stopped chan struct{} // closed after failure is set
+	// applying admits one writer at a time to the memory part of pebble's commit, without the sync, so that a wait for it
+	// can end with a context or a failure; in pebble it could not.
 	applying chan struct{}
 	claims   claims
 	counts   counters
@@ -84,7 +85,8 @@ func Open(dir string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{lock: lock, log: o.Logger, clock: o.Clock, onFailure: o.OnFailure, applying: make(chan struct{}, 1)}
+	s := &Store{lock: lock, log: o.Logger, clock: o.Clock,
+		onFailure: o.OnFailure, applying: make(chan struct{}, 1), stopped: make(chan struct{})}
 	if err := s.open(dir, o); err != nil {
 		return nil, errors.Join(err, s.closeAll())
 	}
@@ -136,8 +138,9 @@ func lockDirectory(dir string, fsys vfs.FS) (*pdb.Lock, error) {
 
 func (s *Store) open(dir string, o Options) error {
 	s.cache = pdb.NewCache(o.CacheSize)
+	logs := &logFS{FS: o.FS, store: s}
 	po := &pdb.Options{
-		FS:    o.FS,
+		FS:    logs,
 		Cache: s.cache,
 		Lock:  s.lock,
 		// Pinned, so that upgrading pebble alone never makes a store that the previous kmipd cannot read. This one has
@@ -153,11 +156,10 @@ func (s *Store) open(dir string, o Options) error {
 	if o.FS == vfs.Default {
 		po.WithFSDefaults()
 	}
-	db, err := pdb.Open(dir, po)
-	if err != nil {
-		return engineError("opening the store", err)
+	if err := s.openEngine(dir, po); err != nil {
+		return err
 	}
-	s.db = db
+	logs.armed.Store(true)
 	if err := s.checkFormat(); err != nil {
 		return err
 	}
@@ -165,6 +167,29 @@ func (s *Store) open(dir string, o Options) error {
 		return err
 	}
 	return s.loadPending()
+}
+
+// openEngine is pebble's Open, which hangs in our Fatalf when it cannot go on.
+func (s *Store) openEngine(dir string, po *pdb.Options) error {
+	type result struct {
+		db  *pdb.DB
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		db, err := pdb.Open(dir, po)
+		done <- result{db, err}
+	}()
+	select {
+	case r := <-done:
+		if r.err != nil {
+			return engineError("opening the store", r.err)
+		}
+		s.db = r.db
+		return nil
+	case <-s.stopped:
+		return s.failed()
+	}
 }
 
 // checkFormat compares the format version, or writes it into an empty store.
@@ -226,11 +251,11 @@ func (s *Store) closeAll() error {
 	var errs []error
 	// A failed engine may still hold locks of its own, and what it has to say adds nothing.
 	if s.db != nil && s.failure.Load() == nil {
-		if err := s.db.Close(); err != nil {
+		if err := s.guard(s.db.Close); err != nil {
 			errs = append(errs, engineError("closing the store", err))
 		}
 	}
-	if s.cache != nil {
+	if s.cache != nil && s.failure.Load() == nil {
 		s.cache.Unref()
 	}
 	if err := s.lock.Close(); err != nil {
@@ -268,6 +293,7 @@ func (s *Store) fail(cause error) {
 	if !s.failure.CompareAndSwap(nil, &failure{cause}) {
 		return
 	}
+	close(s.stopped)
 	s.log.Error().Err(cause).Msg("metadata store has failed and stops")
 	if s.onFailure != nil {
 		go s.onFailure(cause)
