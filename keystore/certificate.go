@@ -3,6 +3,9 @@ package keystore
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 
 	"kmipd/hsm"
 	"kmipd/keystore/keyform"
@@ -22,15 +25,12 @@ func (s *Store) registerCertificate(ctx context.Context, call *kmip.Call, o obje
 		return err
 	}
 	sum := sha256.Sum256(cert.CertificateValue)
-	format := kmip.KeyFormatTypeX509
-	if facts.Type != kmip.CertificateTypeX509 {
-		format = kmip.KeyFormatTypeOpaque
-	}
-	o.digest(sum[:], format)
+	o.digest(sum[:], kmip.KeyFormatTypeRaw) // a certificate has no Key Format Type; TC-CERTATTR-1 says Raw
 	s.finish(call, o, false)
 	empty := kmip.Certificate{CertificateType: facts.Type, CertificateValue: []byte{}}
 	f := &frame{object: withoutMaterial(&empty, kmip.TagCertificate)}
-	if facts.Type != kmip.CertificateTypeX509 {
+	if _, err := x509.ParseCertificate(cert.CertificateValue); err != nil {
+		// Tokens want a certificate that they can take apart; an odd one is kept as octets. So is a PGP certificate.
 		return s.registerData(ctx, call, o, f, cert.CertificateValue)
 	}
 	if err := o.checkDates(); err != nil {
@@ -75,7 +75,25 @@ func (o object) certified(f *keyform.CertificateFacts) error {
 	o.put("Certificate Identifier", structValue(&f.Identifier))
 	o.put("Certificate Subject", structValue(&f.Subject))
 	o.put("Certificate Issuer", structValue(&f.Issuer))
+	o.nameParts("Certificate Subject ", f.X509Subject.SubjectDistinguishedName)
+	o.nameParts("Certificate Issuer ", f.X509Issuer.IssuerDistinguishedName)
 	return nil
+}
+
+// nameParts sets the attributes that KMIP 1.4 has for the parts of a distinguished name, given as DER.
+func (o object) nameParts(prefix string, der []byte) {
+	var rdns pkix.RDNSequence
+	if _, err := asn1.Unmarshal(der, &rdns); err != nil {
+		return // the name was parsed once by keyform; what Go cannot read has no parts to show
+	}
+	for _, rdn := range rdns {
+		for _, part := range rdn {
+			value, ok := part.Value.(string)
+			if suffix := namePart[part.Type.String()]; ok && suffix != "" {
+				o.add(prefix+suffix, textValue(value))
+			}
+		}
+	}
 }
 
 func ec(a kmip.CryptographicAlgorithm) bool {

@@ -71,18 +71,24 @@ func (o object) link(t kmip.LinkType, uid string) {
 	o.add("Link", structValue(&kmip.Link{LinkType: t, LinkedObjectIdentifier: uid}))
 }
 
-// linked is the identifier that a Link of the type names, or "".
+// linked is the identifier that the first Link of the type names, or "".
 func (o object) linked(t kmip.LinkType) string {
-	for _, a := range o.Attributes {
-		if a.Name != "Link" {
-			continue
-		}
-		var l kmip.Link
-		if l.Decode(a.Value) == nil && l.LinkType == t {
-			return l.LinkedObjectIdentifier
-		}
+	if uids := o.links(t); len(uids) > 0 {
+		return uids[0]
 	}
 	return ""
+}
+
+// links are the identifiers that all Links of the type name.
+func (o object) links(t kmip.LinkType) []string {
+	var out []string
+	for _, a := range o.Attributes {
+		var l kmip.Link
+		if a.Name == "Link" && l.Decode(a.Value) == nil && l.LinkType == t {
+			out = append(out, l.LinkedObjectIdentifier)
+		}
+	}
+	return out
 }
 
 // live tells that the object has not been destroyed.

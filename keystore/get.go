@@ -50,13 +50,13 @@ func (s *Store) Get(ctx context.Context, call *kmip.Call, req *kmip.GetRequest) 
 	return resp, s.noteGet(ctx, call, o)
 }
 
-// templateOwn: attributes of the Template object itself, which are not part of its content. KMIP 1.0 has the Name inside.
+// templateOwn: attributes of the Template object itself, which are not part of its content. Before KMIP 1.3 the Name may be.
 func templateOwn(name string, ver kmip.Version) bool {
 	switch name {
 	case "Initial Date", "Last Change Date", "Operation Policy Name", "Original Creation Date":
 		return true
 	case "Name":
-		return ver != kmip.V1_0
+		return !ver.Before(kmip.V1_3)
 	}
 	return false
 }
@@ -150,6 +150,9 @@ func (s *Store) keyBlock(ctx context.Context, call *kmip.Call, o object, f *fram
 		wd := &kmip.KeyWrappingData{WrappingMethod: spec.WrappingMethod, EncryptionKeyInformation: spec.EncryptionKeyInformation,
 			EncodingOption: spec.EncodingOption}
 		return s.wrappedBlock(ctx, call, o, f, req, wd, spec.AttributeName)
+	}
+	if req.KeyFormatType == kmip.KeyFormatTypePKCS12 {
+		return s.pkcs12Block(ctx, call, o)
 	}
 	if req.KeyWrapType == kmip.KeyWrapTypeAsRegistered && f.wrapping != nil {
 		return s.wrappedBlock(ctx, call, o, f, req, f.wrapping, nil)

@@ -112,6 +112,7 @@ func (s *Store) searchFresh(ctx context.Context, call *kmip.Call, f *filter, q m
 		return nil, 0, badField("Object Group Member needs Object Group")
 	}
 	match := q.Match
+	q.Oldest = true // keys are handed out in the order in which they came
 	q.Match = func(rec *metadata.Record) bool { return object{rec}.flag("Fresh") && match(rec) }
 	res, err := s.meta.Locate(ctx, q)
 	if err != nil || len(res.UIDs) > 0 || res.Total > 0 || s.cfg.FreshGroup == "" || f.group != s.cfg.FreshGroup {

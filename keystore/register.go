@@ -257,14 +257,15 @@ func (s *Store) registerData(ctx context.Context, call *kmip.Call, o object, f *
 }
 
 // registerTemplate stores a Template: its own attributes from Template-Attribute, and those that it gives to objects
-// (KMIP 1.4 sections 2.2.6, 3.2). From KMIP 1.1 on its Name must not stand among the latter.
+// (KMIP 1.4 sections 2.2.6, 3.2). Its Name may stand among the latter up to KMIP 1.2, as SASED-M-2 has it; later versions
+// refuse that (section 11.4).
 func (s *Store) registerTemplate(ctx context.Context, call *kmip.Call, o object, levels []level, t *kmip.Template) error {
 	if err := o.apply(levels); err != nil {
 		return err
 	}
 	content := copied(t.Attribute)
 	for _, a := range content {
-		if a.Name == "Name" && call.Version != kmip.V1_0 {
+		if a.Name == "Name" && !call.Version.Before(kmip.V1_3) {
 			return badField("a Name must not stand inside the Template")
 		}
 	}

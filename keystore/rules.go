@@ -109,7 +109,15 @@ var rules = []rule{
 	{name: "Never Extractable", types: tCrypto | tOpaque},
 }
 
-// special gives the attributes whose name, structure tag or version the tag table does not tell by itself.
+// namePart maps the object identifiers of distinguished names (RFC 4519, RFC 5280) to the last word of the attributes
+// that KMIP 1.4 has for them, as in "Certificate Subject CN".
+var namePart = map[string]string{
+	"2.5.4.3": "CN", "2.5.4.10": "O", "2.5.4.11": "OU", "1.2.840.113549.1.9.1": "Email", "2.5.4.6": "C", "2.5.4.8": "ST",
+	"2.5.4.7": "L", "0.9.2342.19200300.100.1.1": "UID", "2.5.4.5": "Serial Number", "2.5.4.12": "Title",
+	"0.9.2342.19200300.100.1.25": "DC", "2.5.4.46": "DN Qualifier",
+}
+
+// specialTags gives the attributes whose name, structure tag or version the tag table does not tell by itself.
 var specialTags = map[string]ttlv.Tag{
 	"X.509 Certificate Identifier": kmip.TagX509CertificateIdentifier,
 	"X.509 Certificate Subject":    kmip.TagX509CertificateSubject,
@@ -139,6 +147,13 @@ var rulesByName = func() map[string]*rule {
 			r.since = v
 		}
 		m[r.name] = r
+	}
+	for _, side := range []string{"Certificate Subject ", "Certificate Issuer "} {
+		for _, part := range namePart {
+			name := side + part
+			tag, _ := kmip.TagByName(name)
+			m[name] = &rule{name: name, tag: tag, since: kmip.V1_4, types: tCert, multi: true, ignore: true}
+		}
 	}
 	return m
 }()

@@ -104,6 +104,12 @@ func (d *doctor) token(ctx context.Context, c *source, measure bool) {
 	if !measure {
 		return
 	}
+	times, err := hsm.Measure(ctx, token)
+	if d.check("speed", err) {
+		for _, t := range times {
+			d.note("%s", t)
+		}
+	}
 }
 
 func capability(ok bool) error {
