@@ -2,6 +2,7 @@ package hsm
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	p11 "github.com/miekg/pkcs11"
@@ -151,6 +152,45 @@ func HoldMutations(t testing.TB, tok Token) (release func()) {
 		t.Fatal(err)
 	}
 	return unlock
+}
+
+// FailAfter turns the success of the n-th call of a function from now on into a failure. The call has had its effect.
+func FailAfter(tok Token, call string, n int, code uint) {
+	d := tok.(*device)
+	d.p11.mu.Lock()
+	defer d.p11.mu.Unlock()
+	d.p11.after = func(name string) p11.Error {
+		if name != call {
+			return 0
+		}
+		if n--; n == 0 {
+			return p11.Error(code)
+		}
+		return 0
+	}
+}
+
+// FailNever ends FailAfter.
+func FailNever(tok Token) {
+	d := tok.(*device)
+	d.p11.mu.Lock()
+	defer d.p11.mu.Unlock()
+	d.p11.after = nil
+}
+
+// TryTransport shares a transport key in one of the ways, and destroys it again.
+func TryTransport(tok Token, way string) error {
+	d := tok.(*device)
+	k := &transportKey{gen: d.gen.Load()}
+	share := map[string]func(*transportKey) error{transportECDH: d.shareECDH, transportOAEP: d.shareOAEP, transportCreate: d.shareCreate}[way]
+	err := share(k)
+	if err == nil {
+		err = d.agree(k)
+	}
+	if k.handle != 0 {
+		err = errors.Join(err, d.p11.destroyObject(d.anchor, k.handle))
+	}
+	return err
 }
 
 // ForgetPIN makes every further login fail.

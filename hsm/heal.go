@@ -124,6 +124,11 @@ func refusedPIN(err error) bool {
 
 // reconnect opens a new anchor session, logs in, and replaces all that died with the old login. The gate is held alone.
 func (d *device) reconnect() error {
+	// First close, then open: after C_Initialize the numbers of dead sessions are given out again.
+	d.flush(d.slot())
+	if err := d.p11.closeSession(d.anchor); err != nil {
+		d.log.Debug().Err(err).Msg("the dead anchor session was not closed")
+	}
 	token, err := d.p11.choose(d.info.Label, d.info.Serial)
 	if hasCode(err, p11.CKR_CRYPTOKI_NOT_INITIALIZED) {
 		if err := d.p11.initialize(); err != nil {
@@ -138,9 +143,6 @@ func (d *device) reconnect() error {
 	anchor, err := d.p11.openSession(token.Slot)
 	if err != nil {
 		return err
-	}
-	if err := d.p11.closeSession(d.anchor); err != nil {
-		d.log.Debug().Err(err).Msg("the dead anchor session was not closed")
 	}
 	d.anchor = anchor
 	if err := d.p11.login(anchor, d.cfg.PIN); err != nil {

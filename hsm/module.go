@@ -16,6 +16,9 @@ type module struct {
 
 	mu       sync.Mutex
 	counters map[string]Counter // guarded by mu
+
+	// after, when set by a test, may turn the result of a call into a failure. It is called with mu held.
+	after func(call string) p11.Error
 }
 
 // handle is a PKCS#11 object handle.
@@ -44,6 +47,11 @@ func (m *module) unload() {
 func (m *module) result(call string, err error) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if err == nil && m.after != nil {
+		if code := m.after(call); code != 0 {
+			err = code
+		}
+	}
 	c := m.counters[call]
 	c.Calls++
 	if err != nil {

@@ -3,6 +3,8 @@ package hsm
 import (
 	"context"
 	"encoding/binary"
+	"slices"
+	"time"
 
 	p11 "github.com/miekg/pkcs11"
 )
@@ -39,12 +41,36 @@ func (d *device) enumerate(s session, guard func(func() error) error) (inventory
 			return nil
 		})
 	}
+	if err == nil {
+		err = d.confirm(s, guard, &inv, known)
+	}
 	if err != nil {
 		return inventory{}, err
 	}
 	d.objects.merge(epoch, known)
 	return inv, nil
 }
+
+// confirm looks at broken objects a second time: session objects that were being made are whole or gone by then.
+func (d *device) confirm(s session, guard func(func() error) error, inv *inventory, known map[Ref]entry) error {
+	suspects := inv.broken
+	if len(suspects) == 0 {
+		return nil
+	}
+	inv.broken = nil
+	inv.list = slices.DeleteFunc(inv.list, func(o ObjectInfo) bool { return o.Broken })
+	time.Sleep(confirmPause)
+	return guard(func() error {
+		for _, h := range suspects {
+			if err := d.inspect(s, h, inv, known); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+const confirmPause = 20 * time.Millisecond
 
 // inspect adds one object to the inventory. Objects that kmipd did not make are left out.
 func (d *device) inspect(s session, h handle, inv *inventory, known map[Ref]entry) error {
@@ -112,30 +138,53 @@ func (w *work) shared(f func() error) error {
 	return f()
 }
 
-// DestroyBroken implements Token. What the token will not destroy stays and is reported in the log.
+// DestroyBroken implements Token. It has the token alone while it destroys, since an object that is being made looks broken
+// too. What the token will not destroy stays and is reported in the log.
 func (d *device) DestroyBroken(ctx context.Context) (removed int, err error) {
+	var inv inventory
+	var gen uint64
 	err = d.run(ctx, true, func(w *work) error {
-		inv, err := w.enumerate(w.s, w.shared)
-		if err != nil || len(inv.broken) == 0 {
-			return err
-		}
-		if err := w.lock(true); err != nil {
-			return err
-		}
-		w.effect = true
-		for _, h := range inv.broken {
-			err := w.p11.destroyObject(w.s, h)
-			if f := fateOf(err); f == fateDoor || f == fateDevice {
-				return err
-			}
-			w.note(err, "a broken object stays on the token")
-			if err == nil {
-				removed++
-			}
-		}
-		return nil
+		gen = w.gen
+		inv, err = w.enumerate(w.s, w.shared)
+		return err
 	})
-	return removed, err
+	if err != nil || len(inv.broken) == 0 {
+		return 0, err
+	}
+	open, err := d.gate.lock(ctx, true)
+	if err != nil {
+		return 0, err
+	}
+	defer open()
+	if d.closed.Load() || d.gen.Load() != gen {
+		return 0, down("DestroyBroken", nil)
+	}
+	for _, h := range inv.broken {
+		gone, err := d.destroyIfBroken(h)
+		if err != nil {
+			return removed, err
+		}
+		if gone {
+			removed++
+		}
+	}
+	return removed, nil
+}
+
+// destroyIfBroken looks again before it destroys. The gate is held alone.
+func (d *device) destroyIfBroken(h handle) (bool, error) {
+	var now inventory
+	if err := d.inspect(d.anchor, h, &now, map[Ref]entry{}); err != nil || len(now.broken) == 0 {
+		return false, err
+	}
+	err := d.p11.destroyObject(d.anchor, h)
+	if f := fateOf(err); f == fateDoor || f == fateDevice {
+		return false, err
+	}
+	if err != nil {
+		d.log.Warn().Err(err).Msg("a broken object stays on the token")
+	}
+	return err == nil, nil
 }
 
 // Destroy implements Token.

@@ -144,9 +144,12 @@ func (d *device) newTransport() (*transportKey, string, error) {
 		k := &transportKey{gen: d.gen.Load()}
 		err := way.make(k)
 		if err == nil {
-			if err = d.agree(k); err == nil {
-				return k, way.name, nil
-			}
+			err = d.agree(k)
+		}
+		if err == nil {
+			return k, way.name, nil
+		}
+		if k.handle != 0 {
 			err = errors.Join(err, d.p11.destroyObject(d.anchor, k.handle))
 		}
 		clear(k.value[:])
@@ -226,11 +229,6 @@ func (d *device) shareOAEP(k *transportKey) (err error) {
 	if k.handle, err = d.p11.generateKey(d.anchor, mechanism{code: p11.CKM_AES_KEY_GEN}, t); err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, d.p11.destroyObject(d.anchor, k.handle))
-		}
-	}()
 	blob, err := d.p11.wrapKey(d.anchor, oaepMechanism(OAEPSHA256), public, k.handle, 512)
 	if err != nil {
 		return err
@@ -246,7 +244,7 @@ func (d *device) shareOAEP(k *transportKey) (err error) {
 
 // shareCreate writes a random key to the token in plain, once, inside this process.
 func (d *device) shareCreate(k *transportKey) (err error) {
-	rand.Read(k.value[:]) // never fails
+	rand.Read(k.value[:]) // crypto/rand.Read never fails: it aborts the process instead
 	t := keyTemplate(ClassSecretKey, transportSpec, false).octets(p11.CKA_VALUE, k.value[:])
 	defer t.wipe()
 	k.handle, err = d.p11.createObject(d.anchor, t)
