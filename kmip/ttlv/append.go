@@ -70,9 +70,12 @@ func appendPadded(b []byte, tag Tag, typ Type, v []byte) []byte {
 
 // AppendBigInt appends a Big Integer in the shortest two's complement that is a multiple of 8 octets.
 func AppendBigInt(b []byte, tag Tag, n *big.Int) []byte {
-	size := (n.BitLen()/8 + 8) &^ 7 // one bit more than the magnitude, rounded up to 8 octets
+	bits := n.BitLen()
 	if n.Sign() < 0 {
-		// -2^k needs k+1 bits and no more, which the size above already allows for.
+		bits = new(big.Int).Not(n).BitLen() // of -n-1: -2^63 fits 8 octets, 2^63 does not
+	}
+	size := (bits/8 + 8) &^ 7 // one bit more, for the sign, rounded up to 8 octets
+	if n.Sign() < 0 {
 		n = new(big.Int).Add(n, new(big.Int).Lsh(big.NewInt(1), uint(8*size)))
 	}
 	b = appendHeader(b, tag, BigInteger, size)
