@@ -18,6 +18,12 @@ MASK = enums.CryptographicUsageMask
 REASON = enums.ResultReason
 CRYPT = [MASK.ENCRYPT, MASK.DECRYPT]
 
+WRONG_STATE = [REASON.PERMISSION_DENIED, REASON.ILLEGAL_OPERATION]
+
+# Attributes that the library cannot decode: it knows no type for them, or wants the 1.1 form of Digest in 1.0 too.
+UNREADABLE = ("Digest", "Key Value Present", "Original Creation Date", "Random Number Generator", "Always Sensitive",
+              "Extractable", "Never Extractable")
+
 VERSIONS = [enums.KMIPVersion.KMIP_1_0, enums.KMIPVersion.KMIP_1_1, enums.KMIPVersion.KMIP_1_2,
             enums.KMIPVersion.KMIP_1_3, enums.KMIPVersion.KMIP_1_4]
 
@@ -103,27 +109,27 @@ class Flow:
         kek_value, value = bytes(range(16)), bytes.fromhex("00112233445566778899aabbccddeeff")
         kek = self.keep(self.step("register a wrapping key", self.c.register, objects.SymmetricKey(
             AES, 128, kek_value, [MASK.WRAP_KEY, MASK.UNWRAP_KEY], self.mark + "kek")))
-        uid = self.keep(self.step("register a key to wrap", self.c.register,
-                                  objects.SymmetricKey(AES, 128, value, CRYPT, self.mark + "dek")))
-        spec = {
-            "wrapping_method": enums.WrappingMethod.ENCRYPT,
-            "encryption_key_information": {
-                "unique_identifier": kek,
-                "cryptographic_parameters": {"block_cipher_mode": enums.BlockCipherMode.NIST_KEY_WRAP},
-            },
-        }
-        if self.version.value >= enums.KMIPVersion.KMIP_1_1.value:
-            spec["encoding_option"] = enums.EncodingOption.NO_ENCODING
-        else:
-            return  # 1.0 has no Encoding Option: wrapping means the encoded Key Value there
-        self.step("wrapping with a pre-active key is refused", refused,
-                  [REASON.PERMISSION_DENIED, REASON.ILLEGAL_OPERATION], self.c.get, uid, spec)
-        self.step("activate the wrapping key", self.c.activate, kek)
-        key = self.step("get wrapped", self.c.get, uid, spec)
         # RFC 3394 section 4.1
-        self.step("the wrapped bytes", lambda: same(key.value.hex(), "1fa68b0a8112b447aef34bd8fb5a7b829d3e862371d2cfe5"))
+        blob = bytes.fromhex("1fa68b0a8112b447aef34bd8fb5a7b829d3e862371d2cfe5")
+        information = {"unique_identifier": kek,
+                       "cryptographic_parameters": {"block_cipher_mode": enums.BlockCipherMode.NIST_KEY_WRAP}}
+        spec = {"wrapping_method": enums.WrappingMethod.ENCRYPT, "encryption_key_information": information,
+                "encoding_option": enums.EncodingOption.NO_ENCODING}
+        if self.version == enums.KMIPVersion.KMIP_1_0:
+            return  # 1.0 has no Encoding Option: wrapping means the encoded Key Value there
+        key = objects.SymmetricKey(AES, 128, blob, CRYPT, self.mark + "dek", key_wrapping_data=spec)
+        self.step("registering under a pre-active wrapping key is refused", refused, WRONG_STATE, self.c.register, key)
+        self.step("activate the wrapping key", self.c.activate, kek)
+        uid = self.keep(self.step("register a wrapped key", self.c.register, key))
+        # The library reads and writes a wrapped Key Value as a structure only. The standard has a Byte String, so this
+        # is the one form in which a wrapped key goes both ways: the server gives it back as it was registered.
+        got = self.step("get it wrapped", self.c.get, uid, spec)
+        self.step("the wrapped bytes", lambda: same(got.value.hex(), blob.hex()))
         self.step("the wrapping data", lambda: same(
-            key.key_wrapping_data["encryption_key_information"]["unique_identifier"], kek))
+            got.key_wrapping_data["encryption_key_information"]["unique_identifier"], kek))
+        if self.version == enums.KMIPVersion.KMIP_1_4:
+            return  # a Get without Key Wrap Type may answer as registered there
+        self.step("get it unwrapped", lambda: same(self.c.get(uid).value, value))
 
     # Key pairs
 
@@ -252,8 +258,10 @@ class Flow:
         for name in ("Unique Identifier", "Object Type", "Name", "Cryptographic Algorithm", "Cryptographic Length",
                      "Cryptographic Usage Mask", "State", "Initial Date", "Last Change Date", "Digest"):
             self.step("the list has " + name, true, name in listed, "attribute list lacks %s: %s" % (name, listed))
-        _, every = self.step("get all attributes", self.c.get_attributes, uid)
-        self.step("all and list agree", lambda: same(sorted({a.attribute_name.value for a in every}), sorted(listed)))
+        for name in listed:
+            if name not in UNREADABLE:
+                self.step("get " + name, lambda n=name: true(
+                    n in [a.attribute_name.value for a in self.c.get_attributes(uid, [n])[1]], "no " + n))
         self.step("modify the second name", lambda: self.c.modify_attribute(
             uid, attribute=attribute(A.NAME, attribute_name(self.mark + "attr-3"), 1)))
         self.step("the names after it", lambda: same(self.names(uid), [first, self.mark + "attr-3"]))

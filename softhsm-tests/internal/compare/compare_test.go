@@ -226,6 +226,7 @@ func TestDifferences(t *testing.T) {
 		{"identifier after attributes", "GetAttributes", ask, id + attr("x-a", "1"), attr("x-a", "1") + id, "comes after"},
 		{"list superset", "GetAttributeList", "", list("x-a"), list("x-b", "x-a"), ""},
 		{"list lacks one", "GetAttributeList", "", list("x-a", "x-b"), list("x-b"), "missing"},
+		{"list lacks the group of another server", "GetAttributeList", "", list("x-a", "Object Group"), list("x-a"), ""},
 		{"list twice", "GetAttributeList", "", list("x-a"), list("x-a", "x-a"), "twice"},
 		{"extra field", "Activate", "", id, id + attr("x-a", "1"), "want no such field"},
 		{"located items", "Locate", "", id, `<LocatedItems type="Integer" value="1"/>` + id, ""},

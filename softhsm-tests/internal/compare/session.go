@@ -31,6 +31,8 @@ type Session struct {
 	material map[string][]byte // key material the server made, by unique identifier and form
 	sent     map[string][]sentDate
 
+	groupGiven bool // a request named an Object Group
+
 	request *rawttlv.Node // the request being answered, variables filled in
 }
 
@@ -128,6 +130,7 @@ func (s *Session) valueOf(v oasis.Var) (any, error) {
 func (s *Session) noteDates(written, sent *rawttlv.Node) {
 	if sent.Tag == s.tags.attribute {
 		name := sent.Child(s.tags.attributeName).Text()
+		s.groupGiven = s.groupGiven || name == "Object Group"
 		if d, ok := valueTime(sent.Child(s.tags.attributeValue)); ok {
 			w := written.Child(s.tags.attributeValue)
 			s.sent[name] = append(s.sent[name], sentDate{w.Value, d})
