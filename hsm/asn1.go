@@ -38,7 +38,7 @@ func curveOfDER(params []byte) Curve {
 	return 0
 }
 
-// ecPoint is the point in CKA_EC_POINT, which is a DER OCTET STRING (PKCS#11 3.0 section 6.3.3) or, on some tokens, bare.
+// ecPoint is the point in CKA_EC_POINT, which is a DER OCTET STRING (PKCS#11 3.1 section 6.3.3) or, on some tokens, bare.
 func ecPoint(value []byte) []byte {
 	var point []byte
 	if rest, err := asn1.Unmarshal(value, &point); err == nil && len(rest) == 0 {

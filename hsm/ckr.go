@@ -19,7 +19,7 @@ type verdict struct {
 	fate fate
 }
 
-// verdicts covers every CKR_ constant of PKCS#11 (section 5.1.6 of 2.40 and of 3.0). The names have gaps in
+// verdicts covers every CKR_ constant of PKCS#11 (section 5.1 of 2.40 and of 3.0). The names have gaps in
 // miekg/pkcs11's error texts, so numbers are compared. Codes that are not here, vendor codes among them, are internal
 // errors that cost the session.
 var verdicts = map[uint]verdict{

@@ -138,7 +138,7 @@ func (w *work) lock(exclusive bool) error {
 	if w.unlock != nil && w.exclusive == exclusive {
 		return nil
 	}
-	w.release1()
+	w.unlockMutations()
 	unlock, err := w.wait(w.mutations, exclusive)
 	if err != nil {
 		return err
@@ -147,7 +147,7 @@ func (w *work) lock(exclusive bool) error {
 	return nil
 }
 
-func (w *work) release1() {
+func (w *work) unlockMutations() {
 	if w.unlock != nil {
 		w.unlock()
 		w.unlock = nil
@@ -165,7 +165,7 @@ func (w *work) note(err error, what string) {
 
 // finish gives everything back. The gate is still held, so that nobody has healed what err shows.
 func (w *work) finish(err error) {
-	w.release1()
+	w.unlockMutations()
 	var e *Error
 	if errors.As(err, &e) && e.Code != 0 {
 		w.dead = w.p11.loggedIn(w.s) != nil

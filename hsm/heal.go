@@ -33,18 +33,18 @@ func (d *device) cured(ctx context.Context, w *work, err error, reads bool) (boo
 	// A stale handle can mean a lost transport key, too.
 	if healErr := d.heal(ctx, w.gen, f == fateStale && w.key != nil); healErr != nil {
 		d.log.Error().Err(healErr).Msg("the token is not usable")
+		if ctx.Err() != nil {
+			return false, ctx.Err()
+		}
 		return false, down("heal", healErr)
 	}
 	return !w.effect && (f != fateDevice || reads), err
 }
 
-// down is an error as KindUnavailable, whatever it was; the end of a context stays what it is.
+// down is an error as KindUnavailable, whatever it was.
 func down(call string, err error) error {
 	var e *Error
-	switch {
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return err
-	case errors.As(err, &e) && e.Code != 0:
+	if errors.As(err, &e) && e.Code != 0 {
 		return &Error{Kind: KindUnavailable, Call: e.Call, Code: e.Code}
 	}
 	return &Error{Kind: KindUnavailable, Call: call, Text: "the token is down"}

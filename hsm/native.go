@@ -5,7 +5,7 @@ package hsm
 #include <dlfcn.h>
 #include <stdlib.h>
 
-// The first entries of CK_FUNCTION_LIST in its fixed order (PKCS#11 3.0 section 4.2), up to the last one used here.
+// The first entries of CK_FUNCTION_LIST in the fixed order of pkcs11f.h, up to the last one used here.
 typedef unsigned long (*fn)();
 typedef struct {
 	unsigned char version[2];

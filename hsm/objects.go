@@ -134,7 +134,7 @@ func (w *work) shared(f func() error) error {
 	if err := w.lock(false); err != nil {
 		return err
 	}
-	defer w.release1()
+	defer w.unlockMutations()
 	return f()
 }
 

@@ -210,7 +210,7 @@ func (w *work) openOAEP(key wrapper, wrapped []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n < len(em) { // leading zeros are optional here (PKCS#11 3.0 section 6.1.9)
+	if n < len(em) { // some tokens drop leading zeros
 		copy(em[len(em)-n:], em[:n])
 		clear(em[:len(em)-n])
 	}

@@ -230,6 +230,9 @@ func (f *Fake) read(ref hsm.Ref, bits int) (hsm.Material, error) {
 	if isKey && !o.spec.Extractable {
 		return nil, fail(hsm.KindNotExtractable, "the key must not leave the token")
 	}
+	if ref.Class == hsm.ClassSecretKey && (bits < 8 || bits%8 != 0) {
+		return nil, fail(hsm.KindInvalidData, "the recorded length of a secret key")
+	}
 	if ref.Class == hsm.ClassSecretKey && bits != 8*len(o.value) {
 		return nil, fail(hsm.KindInternal, "the recorded length is not the token's")
 	}

@@ -32,6 +32,8 @@ func Suite(t *testing.T, open func(t *testing.T) hsm.Token) {
 		{"Certificate", suiteCertificate},
 		{"Data", suiteData},
 		{"NotExtractable", suiteNotExtractable},
+		{"RecordedLength", suiteRecordedLength},
+		{"HostileBlobs", suiteHostileBlobs},
 		{"NotFound", suiteNotFound},
 		{"Exists", suiteExists},
 		{"WrapSecret", suiteWrapSecret},

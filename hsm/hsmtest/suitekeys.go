@@ -89,7 +89,7 @@ func suiteImportSecret(r *rig) {
 	if !caps.GenericBits {
 		return
 	}
-	for _, n := range []int{1, 2, 7, 8, 9, 15, 16, 17, 20, 23, 24, 31, 33, 64, 100, 1000, 16384, 20001} {
+	for _, n := range []int{1, 2, 7, 8, 9, 15, 16, 17, 20, 23, 24, 31, 33, 64, 100, 1000, 16384, 20001, hsm.MaxSecretOctets} {
 		r.importSecret(generic(n), nil)
 	}
 	for _, n := range []int{1, 8, 12, 24} { // zeros at the end are part of the value
@@ -223,6 +223,17 @@ func suiteNotExtractable(r *rig) {
 	if r.tok.Info().Capabilities.DigestKey {
 		_, err = r.tok.Digest(r.ctx(), ref, 256)
 		r.must(err, "Digest")
+	}
+}
+
+// suiteRecordedLength gives lengths that are not the key's.
+func suiteRecordedLength(r *rig) {
+	kek := r.generate(aes(256, hsm.UsageWrap))
+	for bits, want := range map[int]*hsm.Error{0: hsm.ErrInvalidData, -8: hsm.ErrInvalidData, 12: hsm.ErrInvalidData, 128: hsm.ErrInternal, 512: hsm.ErrInternal, 160: hsm.ErrInternal} {
+		_, err := r.tok.Export(r.ctx(), kek, bits)
+		r.want(err, want, "Export")
+		_, err = r.tok.Wrap(r.ctx(), kek, kwp, kek, bits)
+		r.want(err, want, "Wrap")
 	}
 }
 

@@ -206,6 +206,39 @@ func suiteWrapRefusals(r *rig) {
 	r.want(err, hsm.ErrInvalidKey, "Wrap of a public key")
 }
 
+// suiteHostileBlobs gives blobs that a hostile client might: each is refused, and the token lives on.
+func suiteHostileBlobs(r *rig) {
+	kek := r.generate(aes(256, hsm.UsageWrap|hsm.UsageUnwrap))
+	private, _, _ := r.generatePair(rsaPair(2048))
+	for n := range 60 {
+		blob := octets(8 * n)
+		for _, how := range []hsm.WrapSpec{kw, kwp} {
+			_, err := r.tok.UnwrapBytes(r.ctx(), kek, how, blob)
+			r.want(err, hsm.ErrInvalidData, "UnwrapBytes of noise")
+			spec := ecPair(hsm.CurveP256).Private
+			_, err = r.tok.Unwrap(r.ctx(), kek, how, blob, hsm.ClassPrivateKey, spec)
+			r.want(err, hsm.ErrInvalidData, "Unwrap of noise")
+		}
+	}
+	var blobs [][]byte
+	for range 5 {
+		blobs = append(blobs, octets(256))
+	}
+	one := make([]byte, 256)
+	one[255] = 1
+	blobs = append(blobs, make([]byte, 256), one, bytes.Repeat([]byte{0xFF}, 256))
+	for _, how := range r.rsaMechanisms() {
+		for _, blob := range blobs {
+			_, err := r.tok.UnwrapBytes(r.ctx(), private, how, blob)
+			if how.Mechanism == hsm.WrapRSAPKCS1v15 && err == nil {
+				continue // one of some ten thousand, or a token that hides the padding check
+			}
+			r.want(err, hsm.ErrInvalidData, "UnwrapBytes of RSA noise")
+		}
+	}
+	r.export(kek, 256)
+}
+
 func suiteUnwrapRefusals(r *rig) {
 	kek := r.generate(aes(256, hsm.UsageWrap|hsm.UsageUnwrap))
 	secret := r.generate(generic(32))
