@@ -30,6 +30,9 @@ func (s *Store) Authorize(ctx context.Context, call *kmip.Call, op kmip.Operatio
 		}
 		return err
 	}
+	if (object{rec}).archived() && !whileArchived(op) {
+		return isArchived()
+	}
 	return nil
 }
 
@@ -85,6 +88,9 @@ func (s *Store) byUID(ctx context.Context, call *kmip.Call, uid, what string) (o
 	}
 	if err := owns(call.Caller, rec); err != nil {
 		return object{}, err
+	}
+	if (object{rec}).archived() {
+		return object{}, isArchived()
 	}
 	return object{rec}, nil
 }

@@ -38,7 +38,7 @@ func (s *Store) registerCertificate(ctx context.Context, call *kmip.Call, o obje
 	}
 	o.Frame = f.encode()
 	r := s.handle(o, hsm.ClassCertificate)
-	return s.commitNew(ctx, call, kmip.OperationRegister, []object{o}, func(ctx context.Context) error {
+	return s.commitNew(ctx, call, kmip.OperationRegister, []object{o}, nil, func(ctx context.Context) error {
 		return s.token.StoreCertificate(ctx, r.ID, o.UID, cert.CertificateValue)
 	})
 }

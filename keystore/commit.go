@@ -3,6 +3,7 @@ package keystore
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"kmipd/hsm"
 	"kmipd/kmip"
@@ -17,11 +18,12 @@ import (
 // A crash before (3) leaves an intent or a destroying record, which settle finishes at start: an unrecorded token object
 // is destroyed, a destroying record's token object too. Nothing is acknowledged before (3).
 
-// commitNew makes new objects. work makes the token objects and may fill in what it learns (digest, length); it runs
-// between the intents and the records. When it fails nothing remains.
-func (s *Store) commitNew(ctx context.Context, call *kmip.Call, op kmip.Operation, objs []object, work func(context.Context) error) error {
+// commitNew makes new objects, and writes the records of those that they replace in the same batch. work makes the token
+// objects and may fill in what it learns (digest, length); it runs between the intents and the records. When it fails
+// nothing remains.
+func (s *Store) commitNew(ctx context.Context, call *kmip.Call, op kmip.Operation, objs []object, gone []replaced, work func(context.Context) error) error {
 	for _, o := range objs {
-		if err := s.nameFree(ctx, o); err != nil {
+		if err := s.nameFree(ctx, o, gone); err != nil {
 			return err
 		}
 	}
@@ -49,9 +51,16 @@ func (s *Store) commitNew(ctx context.Context, call *kmip.Call, op kmip.Operatio
 		o.changed(call.Now)
 		final.Puts = append(final.Puts, metadata.Put{Record: o.Record})
 	}
+	for _, g := range gone {
+		final.Puts = append(final.Puts, metadata.Put{Record: g.Record, Expect: g.before.Revision})
+	}
 	if err := s.meta.Commit(ctx, final); err != nil {
 		s.abandon(ctx, objs, ids)
 		return toKMIP(err)
+	}
+	// The log is undone from its end: a replacement must be gone before the replaced object can have its Name back.
+	for _, g := range gone {
+		txOf(call).wrote(g.UID, g.before)
 	}
 	for _, o := range objs {
 		if err := txOf(call).made(ctx, o.UID); err != nil {
@@ -92,8 +101,9 @@ func (s *Store) abandon(ctx context.Context, objs []object, ids [][16]byte) {
 	}
 }
 
-// nameFree finds a taken Name before the token works for it; the final commit decides.
-func (s *Store) nameFree(ctx context.Context, o object) error {
+// nameFree finds a taken Name before the token works for it; the final commit decides. A Name of a replaced object is on
+// its way to the new one.
+func (s *Store) nameFree(ctx context.Context, o object, gone []replaced) error {
 	seen := map[string]bool{}
 	for _, a := range o.Attributes {
 		if a.Name != "Name" {
@@ -104,9 +114,11 @@ func (s *Store) nameFree(ctx context.Context, o object) error {
 			return badField("the same Name stands twice in the request")
 		}
 		seen[name] = true
-		if _, err := s.meta.ByName(ctx, o.Owner, name); err == nil {
+		uid, err := s.meta.ByName(ctx, o.Owner, name)
+		moving := slices.ContainsFunc(gone, func(g replaced) bool { return g.UID == uid })
+		if err == nil && !moving {
 			return badField("another object has this Name")
-		} else if !isNotFound(err) {
+		} else if err != nil && !isNotFound(err) {
 			return toKMIP(err)
 		}
 	}

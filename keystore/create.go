@@ -30,8 +30,9 @@ func (s *Store) Create(ctx context.Context, call *kmip.Call, req *kmip.CreateReq
 	return &kmip.CreateResponse{ObjectType: req.ObjectType, UniqueIdentifier: o.UID}, nil
 }
 
-// generate makes the material of a new symmetric key or secret data and commits the object.
-func (s *Store) generate(ctx context.Context, call *kmip.Call, op kmip.Operation, o object) error {
+// generate makes the material of a new symmetric key or secret data and commits the object, together with those that it
+// replaces.
+func (s *Store) generate(ctx context.Context, call *kmip.Call, op kmip.Operation, o object, gone ...replaced) error {
 	spec, err := s.secretSpec(o)
 	if err != nil {
 		return err
@@ -48,7 +49,7 @@ func (s *Store) generate(ctx context.Context, call *kmip.Call, op kmip.Operation
 	o.ValueBits = spec.Bits
 	f := generatedSecret(o, spec.Bits/8)
 	o.Frame = f.encode()
-	return s.commitNew(ctx, call, op, []object{o}, func(ctx context.Context) error {
+	return s.commitNew(ctx, call, op, []object{o}, gone, func(ctx context.Context) error {
 		if err := s.token.GenerateKey(ctx, spec); err != nil {
 			return err
 		}

@@ -24,9 +24,17 @@ func (s *Store) CreateKeyPair(ctx context.Context, call *kmip.Call, req *kmip.Cr
 	if err != nil {
 		return nil, err
 	}
+	if err := s.generatePair(ctx, call, kmip.OperationCreateKeyPair, priv, pub); err != nil {
+		return nil, err
+	}
+	return &kmip.CreateKeyPairResponse{PrivateKeyUniqueIdentifier: priv.UID, PublicKeyUniqueIdentifier: pub.UID}, nil
+}
+
+// generatePair makes a key pair on the token and commits both halves, together with those that they replace.
+func (s *Store) generatePair(ctx context.Context, call *kmip.Call, op kmip.Operation, priv, pub object, gone ...replaced) error {
 	spec, curve, err := s.pairSpec(priv, pub)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	priv.link(kmip.LinkTypePublicKeyLink, pub.UID)
 	pub.link(kmip.LinkTypePrivateKeyLink, priv.UID)
@@ -39,7 +47,7 @@ func (s *Store) CreateKeyPair(ctx context.Context, call *kmip.Call, req *kmip.Cr
 	pubRef := s.handle(pub, hsm.ClassPublicKey)
 	spec.Private.ID, spec.Private.Label = privRef.ID, priv.UID
 	spec.Public.ID, spec.Public.Label = pubRef.ID, pub.UID
-	err = s.commitNew(ctx, call, kmip.OperationCreateKeyPair, []object{priv, pub}, func(ctx context.Context) error {
+	return s.commitNew(ctx, call, op, []object{priv, pub}, gone, func(ctx context.Context) error {
 		spki, err := s.token.GenerateKeyPair(ctx, spec)
 		if err != nil {
 			return err
@@ -49,10 +57,6 @@ func (s *Store) CreateKeyPair(ctx context.Context, call *kmip.Call, req *kmip.Cr
 		}
 		return s.digestPrivate(ctx, priv, privFrame, privRef)
 	})
-	if err != nil {
-		return nil, err
-	}
-	return &kmip.CreateKeyPairResponse{PrivateKeyUniqueIdentifier: priv.UID, PublicKeyUniqueIdentifier: pub.UID}, nil
 }
 
 // half starts one half of a pair: its own attributes go before the common ones.

@@ -27,8 +27,9 @@ func (s *Store) Locate(ctx context.Context, call *kmip.Call, req *kmip.LocateReq
 	if req.MaximumItems != nil && *req.MaximumItems < 0 || req.OffsetItems != nil && *req.OffsetItems < 0 {
 		return nil, badField("Maximum Items and Offset Items must not be negative")
 	}
-	if m := req.StorageStatusMask; m != nil && *m&kmip.StorageStatusMaskOnLineStorage == 0 {
-		return s.located(nil, 0, req), nil // nothing is archived
+	f.storage = kmip.StorageStatusMaskOnLineStorage
+	if req.StorageStatusMask != nil {
+		f.storage = *req.StorageStatusMask
 	}
 	uids, total, err := s.search(ctx, call, req, f)
 	if err != nil {
@@ -159,6 +160,8 @@ type filter struct {
 	conds []cond
 	uid   string // wanted Unique Identifier, or ""
 	group string // wanted Object Group, or ""
+	// storage says whether objects on-line, archived ones or both are wanted.
+	storage kmip.StorageStatusMask
 }
 
 // cond is one attribute of the request, or two instances of a date that make a range.
@@ -235,6 +238,13 @@ func (f *filter) addDate(c cond) error {
 }
 
 func (f *filter) match(o object) bool {
+	where := kmip.StorageStatusMaskOnLineStorage
+	if o.archived() {
+		where = kmip.StorageStatusMaskArchivalStorage
+	}
+	if f.storage&where == 0 {
+		return false
+	}
 	for i := range f.conds {
 		if !f.conds[i].match(o, f.now) {
 			return false

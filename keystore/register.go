@@ -130,7 +130,7 @@ func (s *Store) registerPlain(ctx context.Context, call *kmip.Call, o object, kb
 	s.finish(call, o, false)
 	spec, class := s.importSpec(o, f)
 	o.Frame = f.encode()
-	return s.commitNew(ctx, call, kmip.OperationRegister, []object{o}, func(ctx context.Context) error {
+	return s.commitNew(ctx, call, kmip.OperationRegister, []object{o}, nil, func(ctx context.Context) error {
 		switch class {
 		case hsm.ClassData:
 			return s.token.StoreData(ctx, spec.ID, spec.Label, k.Value)
@@ -228,7 +228,7 @@ func (s *Store) registerReference(ctx context.Context, call *kmip.Call, o object
 	o.registered(false)
 	s.finish(call, o, false)
 	o.Frame = f.encode()
-	return s.commitNew(ctx, call, kmip.OperationRegister, []object{o}, nil)
+	return s.commitNew(ctx, call, kmip.OperationRegister, []object{o}, nil, nil)
 }
 
 // registerOpaque stores octets (KMIP 1.4 section 2.2.8).
@@ -251,7 +251,7 @@ func (s *Store) registerData(ctx context.Context, call *kmip.Call, o object, f *
 	}
 	o.Frame = f.encode()
 	r := s.handle(o, hsm.ClassData)
-	return s.commitNew(ctx, call, kmip.OperationRegister, []object{o}, func(ctx context.Context) error {
+	return s.commitNew(ctx, call, kmip.OperationRegister, []object{o}, nil, func(ctx context.Context) error {
 		return s.token.StoreData(ctx, r.ID, o.UID, value)
 	})
 }
@@ -275,5 +275,5 @@ func (s *Store) registerTemplate(ctx context.Context, call *kmip.Call, o object,
 	if o.get("Name").IsZero() {
 		return badField("Register needs a Name for a Template")
 	}
-	return s.commitNew(ctx, call, kmip.OperationRegister, []object{o}, nil)
+	return s.commitNew(ctx, call, kmip.OperationRegister, []object{o}, nil, nil)
 }

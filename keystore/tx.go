@@ -74,8 +74,13 @@ func (t *tx) save(ctx context.Context, o object, before *metadata.Record) error 
 	if err != nil {
 		return err
 	}
-	t.log = append(t.log, change{uid: o.UID, before: before})
+	t.wrote(o.UID, before)
 	return nil
+}
+
+// wrote logs how a record was before it was written.
+func (t *tx) wrote(uid string, before *metadata.Record) {
+	t.log = append(t.log, change{uid: uid, before: before})
 }
 
 // made logs a new object.

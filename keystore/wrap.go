@@ -267,7 +267,7 @@ func (s *Store) registerUnwrapped(ctx context.Context, call *kmip.Call, o object
 	s.finish(call, o, false)
 	o.registered(true)
 	spec, class := s.importSpec(o, f)
-	return s.commitNew(ctx, call, kmip.OperationRegister, []object{o}, func(ctx context.Context) error {
+	return s.commitNew(ctx, call, kmip.OperationRegister, []object{o}, nil, func(ctx context.Context) error {
 		got, err := s.token.Unwrap(ctx, w.ref, w.spec, blob, class, spec)
 		if err != nil {
 			return err

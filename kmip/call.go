@@ -33,7 +33,8 @@ type Tx interface {
 	// layer ends every Tx, a committed one too, with Rollback(ctx, 0): after that no lock is held, whatever it returns.
 	Rollback(ctx context.Context, mark int) error
 	// Commit makes all changes final and releases the locks. After it the log is empty and can be used again. Every
-	// change is durable on token and disk when it returns nil.
+	// change is durable on token and disk when it returns nil. After an error they may or may not be in effect, and the
+	// client is told so.
 	Commit(ctx context.Context) error
 }
 

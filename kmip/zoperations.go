@@ -20,4 +20,10 @@ var operationTable = [...]operationInfo{
 	{OperationDestroy, V1_0, "4.21"},
 	{OperationQuery, V1_0, "4.25"},
 	{OperationDiscoverVersions, V1_1, "4.26"},
+	{OperationReKey, V1_0, "4.4"},
+	{OperationReKeyKeyPair, V1_1, "4.5"},
+	{OperationObtainLease, V1_0, "4.17"},
+	{OperationGetUsageAllocation, V1_0, "4.18"},
+	{OperationArchive, V1_0, "4.22"},
+	{OperationRecover, V1_0, "4.23"},
 }

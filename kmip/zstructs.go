@@ -6125,3 +6125,643 @@ func (v *DiscoverVersionsResponse) Append(b []byte, tag ttlv.Tag, ver Version) [
 	}
 	return ttlv.End(b, mark)
 }
+
+// ReKeyRequest is the Re Key Request structure. Byte strings and items that Decode set share the message's memory.
+type ReKeyRequest struct {
+	UniqueIdentifier  *string
+	Offset            *uint32
+	TemplateAttribute *TemplateAttribute
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *ReKeyRequest) Decode(it ttlv.Item) error {
+	*v = ReKeyRequest{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagUniqueIdentifier:
+			if m.Type != ttlv.TextString {
+				return wrongType(m, "Re Key Request")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "Re Key Request")
+			}
+			seen |= 1 << 0
+			x := m.Text()
+			v.UniqueIdentifier = &x
+		case TagOffset:
+			if m.Type != ttlv.Interval {
+				return wrongType(m, "Re Key Request")
+			}
+			if seen&(1<<1) != 0 {
+				return repeated(m.Tag, "Re Key Request")
+			}
+			seen |= 1 << 1
+			x := m.Interval()
+			v.Offset = &x
+		case TagTemplateAttribute:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "Re Key Request")
+			}
+			if seen&(1<<2) != 0 {
+				return repeated(m.Tag, "Re Key Request")
+			}
+			seen |= 1 << 2
+			v.TemplateAttribute = new(TemplateAttribute)
+			if err := v.TemplateAttribute.Decode(m); err != nil {
+				return err
+			}
+		default:
+			return unknownField(m.Tag, "Re Key Request")
+		}
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *ReKeyRequest) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	if !(v.UniqueIdentifier == nil) {
+		b = ttlv.AppendText(b, TagUniqueIdentifier, *v.UniqueIdentifier)
+	}
+	if !(v.Offset == nil) {
+		b = ttlv.AppendInterval(b, TagOffset, *v.Offset)
+	}
+	if !(v.TemplateAttribute == nil) {
+		b = v.TemplateAttribute.Append(b, TagTemplateAttribute, ver)
+	}
+	return ttlv.End(b, mark)
+}
+
+// ReKeyResponse is the Re Key Response structure. Byte strings and items that Decode set share the message's memory.
+type ReKeyResponse struct {
+	UniqueIdentifier  string
+	TemplateAttribute *TemplateAttribute
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *ReKeyResponse) Decode(it ttlv.Item) error {
+	*v = ReKeyResponse{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagUniqueIdentifier:
+			if m.Type != ttlv.TextString {
+				return wrongType(m, "Re Key Response")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "Re Key Response")
+			}
+			seen |= 1 << 0
+			v.UniqueIdentifier = m.Text()
+		case TagTemplateAttribute:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "Re Key Response")
+			}
+			if seen&(1<<1) != 0 {
+				return repeated(m.Tag, "Re Key Response")
+			}
+			seen |= 1 << 1
+			v.TemplateAttribute = new(TemplateAttribute)
+			if err := v.TemplateAttribute.Decode(m); err != nil {
+				return err
+			}
+		default:
+			return unknownField(m.Tag, "Re Key Response")
+		}
+	}
+	if seen&(1<<0) == 0 {
+		return missing(TagUniqueIdentifier, "Re Key Response")
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *ReKeyResponse) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	b = ttlv.AppendText(b, TagUniqueIdentifier, v.UniqueIdentifier)
+	if !(v.TemplateAttribute == nil) {
+		b = v.TemplateAttribute.Append(b, TagTemplateAttribute, ver)
+	}
+	return ttlv.End(b, mark)
+}
+
+// ReKeyKeyPairRequest is the Re Key Key Pair Request structure. Byte strings and items that Decode set share the message's memory.
+type ReKeyKeyPairRequest struct {
+	PrivateKeyUniqueIdentifier  *string
+	Offset                      *uint32
+	CommonTemplateAttribute     *TemplateAttribute
+	PrivateKeyTemplateAttribute *TemplateAttribute
+	PublicKeyTemplateAttribute  *TemplateAttribute
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *ReKeyKeyPairRequest) Decode(it ttlv.Item) error {
+	*v = ReKeyKeyPairRequest{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagPrivateKeyUniqueIdentifier:
+			if m.Type != ttlv.TextString {
+				return wrongType(m, "Re Key Key Pair Request")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "Re Key Key Pair Request")
+			}
+			seen |= 1 << 0
+			x := m.Text()
+			v.PrivateKeyUniqueIdentifier = &x
+		case TagOffset:
+			if m.Type != ttlv.Interval {
+				return wrongType(m, "Re Key Key Pair Request")
+			}
+			if seen&(1<<1) != 0 {
+				return repeated(m.Tag, "Re Key Key Pair Request")
+			}
+			seen |= 1 << 1
+			x := m.Interval()
+			v.Offset = &x
+		case TagCommonTemplateAttribute:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "Re Key Key Pair Request")
+			}
+			if seen&(1<<2) != 0 {
+				return repeated(m.Tag, "Re Key Key Pair Request")
+			}
+			seen |= 1 << 2
+			v.CommonTemplateAttribute = new(TemplateAttribute)
+			if err := v.CommonTemplateAttribute.Decode(m); err != nil {
+				return err
+			}
+		case TagPrivateKeyTemplateAttribute:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "Re Key Key Pair Request")
+			}
+			if seen&(1<<3) != 0 {
+				return repeated(m.Tag, "Re Key Key Pair Request")
+			}
+			seen |= 1 << 3
+			v.PrivateKeyTemplateAttribute = new(TemplateAttribute)
+			if err := v.PrivateKeyTemplateAttribute.Decode(m); err != nil {
+				return err
+			}
+		case TagPublicKeyTemplateAttribute:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "Re Key Key Pair Request")
+			}
+			if seen&(1<<4) != 0 {
+				return repeated(m.Tag, "Re Key Key Pair Request")
+			}
+			seen |= 1 << 4
+			v.PublicKeyTemplateAttribute = new(TemplateAttribute)
+			if err := v.PublicKeyTemplateAttribute.Decode(m); err != nil {
+				return err
+			}
+		default:
+			return unknownField(m.Tag, "Re Key Key Pair Request")
+		}
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *ReKeyKeyPairRequest) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	if !(v.PrivateKeyUniqueIdentifier == nil) {
+		b = ttlv.AppendText(b, TagPrivateKeyUniqueIdentifier, *v.PrivateKeyUniqueIdentifier)
+	}
+	if !(v.Offset == nil) {
+		b = ttlv.AppendInterval(b, TagOffset, *v.Offset)
+	}
+	if !(v.CommonTemplateAttribute == nil) {
+		b = v.CommonTemplateAttribute.Append(b, TagCommonTemplateAttribute, ver)
+	}
+	if !(v.PrivateKeyTemplateAttribute == nil) {
+		b = v.PrivateKeyTemplateAttribute.Append(b, TagPrivateKeyTemplateAttribute, ver)
+	}
+	if !(v.PublicKeyTemplateAttribute == nil) {
+		b = v.PublicKeyTemplateAttribute.Append(b, TagPublicKeyTemplateAttribute, ver)
+	}
+	return ttlv.End(b, mark)
+}
+
+// ReKeyKeyPairResponse is the Re Key Key Pair Response structure. Byte strings and items that Decode set share the message's memory.
+type ReKeyKeyPairResponse struct {
+	PrivateKeyUniqueIdentifier  string
+	PublicKeyUniqueIdentifier   string
+	PrivateKeyTemplateAttribute *TemplateAttribute
+	PublicKeyTemplateAttribute  *TemplateAttribute
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *ReKeyKeyPairResponse) Decode(it ttlv.Item) error {
+	*v = ReKeyKeyPairResponse{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagPrivateKeyUniqueIdentifier:
+			if m.Type != ttlv.TextString {
+				return wrongType(m, "Re Key Key Pair Response")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "Re Key Key Pair Response")
+			}
+			seen |= 1 << 0
+			v.PrivateKeyUniqueIdentifier = m.Text()
+		case TagPublicKeyUniqueIdentifier:
+			if m.Type != ttlv.TextString {
+				return wrongType(m, "Re Key Key Pair Response")
+			}
+			if seen&(1<<1) != 0 {
+				return repeated(m.Tag, "Re Key Key Pair Response")
+			}
+			seen |= 1 << 1
+			v.PublicKeyUniqueIdentifier = m.Text()
+		case TagPrivateKeyTemplateAttribute:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "Re Key Key Pair Response")
+			}
+			if seen&(1<<2) != 0 {
+				return repeated(m.Tag, "Re Key Key Pair Response")
+			}
+			seen |= 1 << 2
+			v.PrivateKeyTemplateAttribute = new(TemplateAttribute)
+			if err := v.PrivateKeyTemplateAttribute.Decode(m); err != nil {
+				return err
+			}
+		case TagPublicKeyTemplateAttribute:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "Re Key Key Pair Response")
+			}
+			if seen&(1<<3) != 0 {
+				return repeated(m.Tag, "Re Key Key Pair Response")
+			}
+			seen |= 1 << 3
+			v.PublicKeyTemplateAttribute = new(TemplateAttribute)
+			if err := v.PublicKeyTemplateAttribute.Decode(m); err != nil {
+				return err
+			}
+		default:
+			return unknownField(m.Tag, "Re Key Key Pair Response")
+		}
+	}
+	if seen&(1<<0) == 0 {
+		return missing(TagPrivateKeyUniqueIdentifier, "Re Key Key Pair Response")
+	}
+	if seen&(1<<1) == 0 {
+		return missing(TagPublicKeyUniqueIdentifier, "Re Key Key Pair Response")
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *ReKeyKeyPairResponse) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	b = ttlv.AppendText(b, TagPrivateKeyUniqueIdentifier, v.PrivateKeyUniqueIdentifier)
+	b = ttlv.AppendText(b, TagPublicKeyUniqueIdentifier, v.PublicKeyUniqueIdentifier)
+	if !(v.PrivateKeyTemplateAttribute == nil) {
+		b = v.PrivateKeyTemplateAttribute.Append(b, TagPrivateKeyTemplateAttribute, ver)
+	}
+	if !(v.PublicKeyTemplateAttribute == nil) {
+		b = v.PublicKeyTemplateAttribute.Append(b, TagPublicKeyTemplateAttribute, ver)
+	}
+	return ttlv.End(b, mark)
+}
+
+// ObtainLeaseRequest is the Obtain Lease Request structure. Byte strings and items that Decode set share the message's memory.
+type ObtainLeaseRequest struct {
+	UniqueIdentifier *string
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *ObtainLeaseRequest) Decode(it ttlv.Item) error {
+	*v = ObtainLeaseRequest{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagUniqueIdentifier:
+			if m.Type != ttlv.TextString {
+				return wrongType(m, "Obtain Lease Request")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "Obtain Lease Request")
+			}
+			seen |= 1 << 0
+			x := m.Text()
+			v.UniqueIdentifier = &x
+		default:
+			return unknownField(m.Tag, "Obtain Lease Request")
+		}
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *ObtainLeaseRequest) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	if !(v.UniqueIdentifier == nil) {
+		b = ttlv.AppendText(b, TagUniqueIdentifier, *v.UniqueIdentifier)
+	}
+	return ttlv.End(b, mark)
+}
+
+// ObtainLeaseResponse is the Obtain Lease Response structure. Byte strings and items that Decode set share the message's memory.
+type ObtainLeaseResponse struct {
+	UniqueIdentifier string
+	LeaseTime        uint32
+	LastChangeDate   time.Time
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *ObtainLeaseResponse) Decode(it ttlv.Item) error {
+	*v = ObtainLeaseResponse{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagUniqueIdentifier:
+			if m.Type != ttlv.TextString {
+				return wrongType(m, "Obtain Lease Response")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "Obtain Lease Response")
+			}
+			seen |= 1 << 0
+			v.UniqueIdentifier = m.Text()
+		case TagLeaseTime:
+			if m.Type != ttlv.Interval {
+				return wrongType(m, "Obtain Lease Response")
+			}
+			if seen&(1<<1) != 0 {
+				return repeated(m.Tag, "Obtain Lease Response")
+			}
+			seen |= 1 << 1
+			v.LeaseTime = m.Interval()
+		case TagLastChangeDate:
+			if m.Type != ttlv.DateTime {
+				return wrongType(m, "Obtain Lease Response")
+			}
+			if seen&(1<<2) != 0 {
+				return repeated(m.Tag, "Obtain Lease Response")
+			}
+			seen |= 1 << 2
+			v.LastChangeDate = m.Time()
+		default:
+			return unknownField(m.Tag, "Obtain Lease Response")
+		}
+	}
+	if seen&(1<<0) == 0 {
+		return missing(TagUniqueIdentifier, "Obtain Lease Response")
+	}
+	if seen&(1<<1) == 0 {
+		return missing(TagLeaseTime, "Obtain Lease Response")
+	}
+	if seen&(1<<2) == 0 {
+		return missing(TagLastChangeDate, "Obtain Lease Response")
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *ObtainLeaseResponse) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	b = ttlv.AppendText(b, TagUniqueIdentifier, v.UniqueIdentifier)
+	b = ttlv.AppendInterval(b, TagLeaseTime, v.LeaseTime)
+	b = ttlv.AppendTime(b, TagLastChangeDate, v.LastChangeDate)
+	return ttlv.End(b, mark)
+}
+
+// GetUsageAllocationRequest is the Get Usage Allocation Request structure. Byte strings and items that Decode set share the message's memory.
+type GetUsageAllocationRequest struct {
+	UniqueIdentifier *string
+	UsageLimitsCount *int64
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *GetUsageAllocationRequest) Decode(it ttlv.Item) error {
+	*v = GetUsageAllocationRequest{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagUniqueIdentifier:
+			if m.Type != ttlv.TextString {
+				return wrongType(m, "Get Usage Allocation Request")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "Get Usage Allocation Request")
+			}
+			seen |= 1 << 0
+			x := m.Text()
+			v.UniqueIdentifier = &x
+		case TagUsageLimitsCount:
+			if m.Type != ttlv.LongInteger {
+				return wrongType(m, "Get Usage Allocation Request")
+			}
+			if seen&(1<<1) != 0 {
+				return repeated(m.Tag, "Get Usage Allocation Request")
+			}
+			seen |= 1 << 1
+			x := m.Long()
+			v.UsageLimitsCount = &x
+		default:
+			return unknownField(m.Tag, "Get Usage Allocation Request")
+		}
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *GetUsageAllocationRequest) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	if !(v.UniqueIdentifier == nil) {
+		b = ttlv.AppendText(b, TagUniqueIdentifier, *v.UniqueIdentifier)
+	}
+	if !(v.UsageLimitsCount == nil) {
+		b = ttlv.AppendLong(b, TagUsageLimitsCount, *v.UsageLimitsCount)
+	}
+	return ttlv.End(b, mark)
+}
+
+// GetUsageAllocationResponse is the Get Usage Allocation Response structure. Byte strings and items that Decode set share the message's memory.
+type GetUsageAllocationResponse struct {
+	UniqueIdentifier string
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *GetUsageAllocationResponse) Decode(it ttlv.Item) error {
+	*v = GetUsageAllocationResponse{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagUniqueIdentifier:
+			if m.Type != ttlv.TextString {
+				return wrongType(m, "Get Usage Allocation Response")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "Get Usage Allocation Response")
+			}
+			seen |= 1 << 0
+			v.UniqueIdentifier = m.Text()
+		default:
+			return unknownField(m.Tag, "Get Usage Allocation Response")
+		}
+	}
+	if seen&(1<<0) == 0 {
+		return missing(TagUniqueIdentifier, "Get Usage Allocation Response")
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *GetUsageAllocationResponse) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	b = ttlv.AppendText(b, TagUniqueIdentifier, v.UniqueIdentifier)
+	return ttlv.End(b, mark)
+}
+
+// ArchiveRequest is the Archive Request structure. Byte strings and items that Decode set share the message's memory.
+type ArchiveRequest struct {
+	UniqueIdentifier *string
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *ArchiveRequest) Decode(it ttlv.Item) error {
+	*v = ArchiveRequest{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagUniqueIdentifier:
+			if m.Type != ttlv.TextString {
+				return wrongType(m, "Archive Request")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "Archive Request")
+			}
+			seen |= 1 << 0
+			x := m.Text()
+			v.UniqueIdentifier = &x
+		default:
+			return unknownField(m.Tag, "Archive Request")
+		}
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *ArchiveRequest) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	if !(v.UniqueIdentifier == nil) {
+		b = ttlv.AppendText(b, TagUniqueIdentifier, *v.UniqueIdentifier)
+	}
+	return ttlv.End(b, mark)
+}
+
+// ArchiveResponse is the Archive Response structure. Byte strings and items that Decode set share the message's memory.
+type ArchiveResponse struct {
+	UniqueIdentifier string
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *ArchiveResponse) Decode(it ttlv.Item) error {
+	*v = ArchiveResponse{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagUniqueIdentifier:
+			if m.Type != ttlv.TextString {
+				return wrongType(m, "Archive Response")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "Archive Response")
+			}
+			seen |= 1 << 0
+			v.UniqueIdentifier = m.Text()
+		default:
+			return unknownField(m.Tag, "Archive Response")
+		}
+	}
+	if seen&(1<<0) == 0 {
+		return missing(TagUniqueIdentifier, "Archive Response")
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *ArchiveResponse) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	b = ttlv.AppendText(b, TagUniqueIdentifier, v.UniqueIdentifier)
+	return ttlv.End(b, mark)
+}
+
+// RecoverRequest is the Recover Request structure. Byte strings and items that Decode set share the message's memory.
+type RecoverRequest struct {
+	UniqueIdentifier *string
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *RecoverRequest) Decode(it ttlv.Item) error {
+	*v = RecoverRequest{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagUniqueIdentifier:
+			if m.Type != ttlv.TextString {
+				return wrongType(m, "Recover Request")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "Recover Request")
+			}
+			seen |= 1 << 0
+			x := m.Text()
+			v.UniqueIdentifier = &x
+		default:
+			return unknownField(m.Tag, "Recover Request")
+		}
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *RecoverRequest) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	if !(v.UniqueIdentifier == nil) {
+		b = ttlv.AppendText(b, TagUniqueIdentifier, *v.UniqueIdentifier)
+	}
+	return ttlv.End(b, mark)
+}
+
+// RecoverResponse is the Recover Response structure. Byte strings and items that Decode set share the message's memory.
+type RecoverResponse struct {
+	UniqueIdentifier string
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *RecoverResponse) Decode(it ttlv.Item) error {
+	*v = RecoverResponse{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagUniqueIdentifier:
+			if m.Type != ttlv.TextString {
+				return wrongType(m, "Recover Response")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "Recover Response")
+			}
+			seen |= 1 << 0
+			v.UniqueIdentifier = m.Text()
+		default:
+			return unknownField(m.Tag, "Recover Response")
+		}
+	}
+	if seen&(1<<0) == 0 {
+		return missing(TagUniqueIdentifier, "Recover Response")
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *RecoverResponse) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	b = ttlv.AppendText(b, TagUniqueIdentifier, v.UniqueIdentifier)
+	return ttlv.End(b, mark)
+}

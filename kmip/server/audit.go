@@ -68,7 +68,7 @@ func (b *batch) line(ev *zerolog.Event, op kmip.Operation, id string) *zerolog.E
 // ourFault tells a fault of server, store or token from a refusal.
 func ourFault(err error) bool {
 	var ke *kmip.Error
-	return !errors.As(err, &ke) || ke.Reason == kmip.ResultReasonGeneralFailure || errors.Is(err, errCommit)
+	return !errors.As(err, &ke) || ke.Reason == kmip.ResultReasonGeneralFailure
 }
 
 func short(s string) string {

@@ -247,16 +247,14 @@ func (b *batch) fail(ctx context.Context, c *call, id itemID, resp payload, err 
 	if b.msg.undo() {
 		mark = 0
 	}
-	undone := b.rollback(ctx, mark)
+	undone := b.rollback(ctx, mark, err)
 	if undone != nil {
-		err = kmip.Errorf(kmip.ResultReasonGeneralFailure, "the operation failed and its changes could not all be taken back").
-			Because(errors.Join(err, undone))
+		err = kmip.Errorf(kmip.ResultReasonGeneralFailure, "the operation failed and may still be in effect").Because(undone)
 	}
 	if b.msg.undo() {
 		b.answerUndone(undone)
 	}
-	var ke *kmip.Error
-	if !errors.As(err, &ke) || undone != nil || errors.Is(err, errCommit) {
+	if ourFault(err) {
 		resp = nil // a payload belongs to a refusal by the operation itself
 	}
 	limit := b.limit
@@ -268,17 +266,21 @@ func (b *batch) fail(ctx context.Context, c *call, id itemID, resp payload, err 
 	return err
 }
 
-func (b *batch) rollback(ctx context.Context, mark int) error {
+// rollback takes back what was done after the mark, because of the failure err. An error means that it may remain: so
+// it is after a failed Commit, which is past the point of return.
+func (b *batch) rollback(ctx context.Context, mark int, err error) error {
 	if b.tx == nil {
 		return nil
 	}
+	if errors.Is(err, errCommit) {
+		return err
+	}
 	ctx, cancel := settle(ctx)
 	defer cancel()
-	err := b.tx.Rollback(ctx, mark)
-	if err != nil {
-		b.peer.log.Error().Str("corr", b.corr).Err(err).Msg("rollback failed")
+	if undo := b.tx.Rollback(ctx, mark); undo != nil {
+		return fmt.Errorf("%w; rollback: %w", err, undo)
 	}
-	return err
+	return nil
 }
 
 // answerUndone replaces the answers so far: the items were undone, or could not be.

@@ -113,9 +113,9 @@ func (c *call) resolve(explicit *string) error {
 
 // rows are the operations of this server, in the order in which Query lists them.
 var rows = []*entry{
-	of(opCreate), of(opCreateKeyPair), of(opRegister), of(opLocate), of(opCheck), of(opGet), of(opGetAttributes),
-	of(opGetAttributeList), of(opAddAttribute), of(opModifyAttribute), of(opDeleteAttribute), of(opActivate),
-	of(opRevoke), of(opDestroy),
+	of(opCreate), of(opCreateKeyPair), of(opRegister), of(opReKey), of(opReKeyKeyPair), of(opLocate), of(opCheck), of(opGet), of(opGetAttributes),
+	of(opGetAttributeList), of(opAddAttribute), of(opModifyAttribute), of(opDeleteAttribute), of(opObtainLease),
+	of(opGetUsageAllocation), of(opActivate), of(opRevoke), of(opDestroy), of(opArchive), of(opRecover),
 }
 
 // table finds rows by operation. Query and Discover Versions stand apart because Query lists the rows.

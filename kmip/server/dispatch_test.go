@@ -23,11 +23,12 @@ var operations = map[kmip.Operation]kmip.Version{
 	kmip.OperationGetAttributes: kmip.V1_0, kmip.OperationGetAttributeList: kmip.V1_0, kmip.OperationAddAttribute: kmip.V1_0,
 	kmip.OperationModifyAttribute: kmip.V1_0, kmip.OperationDeleteAttribute: kmip.V1_0, kmip.OperationActivate: kmip.V1_0,
 	kmip.OperationRevoke: kmip.V1_0, kmip.OperationDestroy: kmip.V1_0, kmip.OperationQuery: kmip.V1_0,
-	kmip.OperationDiscoverVersions: kmip.V1_1,
+	kmip.OperationDiscoverVersions: kmip.V1_1, kmip.OperationReKey: kmip.V1_0, kmip.OperationReKeyKeyPair: kmip.V1_1,
+	kmip.OperationObtainLease: kmip.V1_0, kmip.OperationGetUsageAllocation: kmip.V1_0, kmip.OperationArchive: kmip.V1_0,
+	kmip.OperationRecover: kmip.V1_0,
 }
 
-var notSupported = []string{"Re-key", "Derive Key", "Certify", "Re-certify", "Obtain Lease", "Get Usage Allocation", "Archive",
-	"Recover", "Validate", "Cancel", "Poll", "Notify", "Put", "Re-key Key Pair", "Encrypt", "Decrypt", "Sign",
+var notSupported = []string{"Derive Key", "Certify", "Re-certify", "Validate", "Cancel", "Poll", "Notify", "Put", "Encrypt", "Decrypt", "Sign",
 	"Signature Verify", "MAC", "MAC Verify", "RNG Retrieve", "RNG Seed", "Hash", "Create Split Key", "Join Split Key",
 	"Import", "Export", "Log", "Login", "Logout", "Delegated Login", "Adjust Attribute", "Set Attribute",
 	"Set Endpoint Role", "PKCS#11", "Interop", "Re-Provision", "Set Defaults", "Set Constraints", "Get Constraints",
@@ -81,7 +82,8 @@ func TestRows(t *testing.T) {
 		if public := e.code == kmip.OperationQuery || e.code == kmip.OperationDiscoverVersions; public != e.public {
 			t.Errorf("%s: public %t", e.code, e.public)
 		}
-		places := slices.Contains([]kmip.Operation{kmip.OperationCreate, kmip.OperationCreateKeyPair, kmip.OperationRegister, kmip.OperationLocate}, e.code)
+		places := slices.Contains([]kmip.Operation{kmip.OperationCreate, kmip.OperationCreateKeyPair, kmip.OperationRegister, kmip.OperationLocate,
+			kmip.OperationReKey, kmip.OperationReKeyKeyPair, kmip.OperationRecover}, e.code)
 		if places != e.places {
 			t.Errorf("%s: places %t", e.code, e.places)
 		}
@@ -100,6 +102,9 @@ func TestAuthorize(t *testing.T) {
 		kmip.OperationDeleteAttribute: &kmip.DeleteAttributeRequest{AttributeName: "x-a"},
 		kmip.OperationCreate:          createAES(), kmip.OperationRegister: registerSecret(),
 		kmip.OperationCreateKeyPair: &kmip.CreateKeyPairRequest{}, kmip.OperationLocate: &kmip.LocateRequest{},
+		kmip.OperationReKey: &kmip.ReKeyRequest{}, kmip.OperationReKeyKeyPair: &kmip.ReKeyKeyPairRequest{},
+		kmip.OperationObtainLease: &kmip.ObtainLeaseRequest{}, kmip.OperationGetUsageAllocation: &kmip.GetUsageAllocationRequest{},
+		kmip.OperationArchive: &kmip.ArchiveRequest{}, kmip.OperationRecover: &kmip.RecoverRequest{},
 	}
 	if len(targeted) != len(rows) {
 		t.Fatalf("%d of %d rows are tried", len(targeted), len(rows))

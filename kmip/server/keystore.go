@@ -22,6 +22,8 @@ type Keystore interface {
 
 	Create(ctx context.Context, call *kmip.Call, req *kmip.CreateRequest) (*kmip.CreateResponse, error)
 	CreateKeyPair(ctx context.Context, call *kmip.Call, req *kmip.CreateKeyPairRequest) (*kmip.CreateKeyPairResponse, error)
+	ReKey(ctx context.Context, call *kmip.Call, req *kmip.ReKeyRequest) (*kmip.ReKeyResponse, error)
+	ReKeyKeyPair(ctx context.Context, call *kmip.Call, req *kmip.ReKeyKeyPairRequest) (*kmip.ReKeyKeyPairResponse, error)
 	Register(ctx context.Context, call *kmip.Call, req *kmip.RegisterRequest) (*kmip.RegisterResponse, error)
 	Locate(ctx context.Context, call *kmip.Call, req *kmip.LocateRequest) (*kmip.LocateResponse, error)
 	// Check returns a response and no error when the object may be used so; both when it may not (the response then
@@ -35,9 +37,13 @@ type Keystore interface {
 	AddAttribute(ctx context.Context, call *kmip.Call, req *kmip.AddAttributeRequest) (*kmip.AddAttributeResponse, error)
 	ModifyAttribute(ctx context.Context, call *kmip.Call, req *kmip.ModifyAttributeRequest) (*kmip.ModifyAttributeResponse, error)
 	DeleteAttribute(ctx context.Context, call *kmip.Call, req *kmip.DeleteAttributeRequest) (*kmip.DeleteAttributeResponse, error)
+	ObtainLease(ctx context.Context, call *kmip.Call, req *kmip.ObtainLeaseRequest) (*kmip.ObtainLeaseResponse, error)
+	GetUsageAllocation(ctx context.Context, call *kmip.Call, req *kmip.GetUsageAllocationRequest) (*kmip.GetUsageAllocationResponse, error)
 	Activate(ctx context.Context, call *kmip.Call, req *kmip.ActivateRequest) (*kmip.ActivateResponse, error)
 	Revoke(ctx context.Context, call *kmip.Call, req *kmip.RevokeRequest) (*kmip.RevokeResponse, error)
 	Destroy(ctx context.Context, call *kmip.Call, req *kmip.DestroyRequest) (*kmip.DestroyResponse, error)
+	Archive(ctx context.Context, call *kmip.Call, req *kmip.ArchiveRequest) (*kmip.ArchiveResponse, error)
+	Recover(ctx context.Context, call *kmip.Call, req *kmip.RecoverRequest) (*kmip.RecoverResponse, error)
 
 	// Describe answers Query, as far as the version has the facts. caller may be unregistered.
 	Describe(ctx context.Context, caller kmip.Caller, ver kmip.Version) (kmip.ServerDescription, error)

@@ -32,6 +32,7 @@ func run(dir string) error {
 	}
 	files := map[string]func(*bytes.Buffer, *registry.Registry) error{
 		"ztags.go": tags, "zenums.go": enums, "zstructs.go": structs, "zoperations.go": operations,
+		"zstructs_test.go": structList,
 	}
 	for name, write := range files {
 		var b bytes.Buffer

@@ -76,15 +76,11 @@ func structs(b *bytes.Buffer, r *registry.Registry) error {
 		}
 	}
 	b.WriteString("import (\n\"math/big\"\n\"time\"\n\n\"kmipd/kmip/ttlv\"\n)\n\n")
-	all := append([]registry.Struct(nil), r.Structs...)
-	for _, op := range r.Operations {
-		all = append(all, op.Request, op.Response)
-	}
 	names := map[string]string{}
 	for _, t := range r.Tags {
 		names[t.Ident] = t.Name
 	}
-	for _, s := range all {
+	for _, s := range allStructs(r) {
 		title := names[s.Ident]
 		if title == "" {
 			title = spaced(s.Ident)
@@ -93,6 +89,24 @@ func structs(b *bytes.Buffer, r *registry.Registry) error {
 			return fmt.Errorf("%s: %w", s.Ident, err)
 		}
 	}
+	return nil
+}
+
+func allStructs(r *registry.Registry) []registry.Struct {
+	all := append([]registry.Struct(nil), r.Structs...)
+	for _, op := range r.Operations {
+		all = append(all, op.Request, op.Response)
+	}
+	return all
+}
+
+// structList lists the structures for tests that try all of them.
+func structList(b *bytes.Buffer, r *registry.Registry) error {
+	b.WriteString("// structures makes an empty structure of each kind.\nvar structures = map[string]func() structure{\n")
+	for _, s := range allStructs(r) {
+		fmt.Fprintf(b, "%q: func() structure { return new(%s) },\n", goName(s.Ident), goName(s.Ident))
+	}
+	b.WriteString("}\n")
 	return nil
 }
 

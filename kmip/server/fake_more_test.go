@@ -1,0 +1,62 @@
+package server
+
+import (
+	"context"
+	"time"
+
+	"kmipd/kmip"
+)
+
+func (k *fakeKeys) ReKey(ctx context.Context, call *kmip.Call, _ *kmip.ReKeyRequest) (*kmip.ReKeyResponse, error) {
+	if err := k.enter(ctx, call, kmip.OperationReKey); err != nil {
+		return nil, err
+	}
+	defer k.mu.Unlock()
+	id := call.Target + "-next"
+	k.set(call, id, "Pre-Active")
+	return &kmip.ReKeyResponse{UniqueIdentifier: id}, nil
+}
+
+func (k *fakeKeys) ReKeyKeyPair(ctx context.Context, call *kmip.Call, _ *kmip.ReKeyKeyPairRequest) (*kmip.ReKeyKeyPairResponse, error) {
+	if err := k.enter(ctx, call, kmip.OperationReKeyKeyPair); err != nil {
+		return nil, err
+	}
+	defer k.mu.Unlock()
+	id := call.Target + "-next"
+	k.set(call, id, "Pre-Active")
+	return &kmip.ReKeyKeyPairResponse{PrivateKeyUniqueIdentifier: id, PublicKeyUniqueIdentifier: id + "-public"}, nil
+}
+
+func (k *fakeKeys) ObtainLease(ctx context.Context, call *kmip.Call, _ *kmip.ObtainLeaseRequest) (*kmip.ObtainLeaseResponse, error) {
+	if err := k.enter(ctx, call, kmip.OperationObtainLease); err != nil {
+		return nil, err
+	}
+	defer k.mu.Unlock()
+	return &kmip.ObtainLeaseResponse{UniqueIdentifier: call.Target, LeaseTime: 60, LastChangeDate: time.Unix(1, 0)}, nil
+}
+
+func (k *fakeKeys) GetUsageAllocation(ctx context.Context, call *kmip.Call, _ *kmip.GetUsageAllocationRequest) (*kmip.GetUsageAllocationResponse, error) {
+	if err := k.enter(ctx, call, kmip.OperationGetUsageAllocation); err != nil {
+		return nil, err
+	}
+	defer k.mu.Unlock()
+	return &kmip.GetUsageAllocationResponse{UniqueIdentifier: call.Target}, nil
+}
+
+func (k *fakeKeys) Archive(ctx context.Context, call *kmip.Call, _ *kmip.ArchiveRequest) (*kmip.ArchiveResponse, error) {
+	if err := k.enter(ctx, call, kmip.OperationArchive); err != nil {
+		return nil, err
+	}
+	defer k.mu.Unlock()
+	k.set(call, call.Target, "Archived")
+	return &kmip.ArchiveResponse{UniqueIdentifier: call.Target}, nil
+}
+
+func (k *fakeKeys) Recover(ctx context.Context, call *kmip.Call, _ *kmip.RecoverRequest) (*kmip.RecoverResponse, error) {
+	if err := k.enter(ctx, call, kmip.OperationRecover); err != nil {
+		return nil, err
+	}
+	defer k.mu.Unlock()
+	k.set(call, call.Target, "Active")
+	return &kmip.RecoverResponse{UniqueIdentifier: call.Target}, nil
+}
