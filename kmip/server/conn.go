@@ -192,7 +192,8 @@ func (c *conn) read() (*buffer, error) {
 		req.release()
 		return nil, err
 	}
-	return req, c.begin()
+	c.begin()
+	return req, nil
 }
 
 // checkFrame checks tag, type and length of a message and returns the octets that follow.
@@ -222,11 +223,10 @@ func (c *conn) idle(d time.Duration) error {
 }
 
 // begin marks the connection as running a request.
-func (c *conn) begin() error {
+func (c *conn) begin() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.busy = true
-	return nil
 }
 
 // drain ends the connection when it waits or reads, and after its request when one runs. Any goroutine may call it.

@@ -106,7 +106,7 @@ func TestLocatedItemsInOldMessages(t *testing.T) {
 		pages bool
 		want  bool
 	}{
-		{kmip.V1_4, false, true}, {kmip.V1_3, false, true}, {kmip.V1_2, false, false}, {kmip.V1_0, false, false},
+		{kmip.V1_4, false, true}, {kmip.V1_3, false, true}, {kmip.V1_2, false, false}, {kmip.V1_0, false, false}, {kmip.V1_0, true, true},
 	} {
 		b := newBench(t)
 		b.keys.located = []string{"a", "b"}

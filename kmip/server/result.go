@@ -28,11 +28,10 @@ var (
 )
 
 const (
-	maxMessage    = 512               // octets of a Result Message
-	countSize     = 16                // of Batch Count, the last member of the header
-	enumSize      = 16                // of an encoded Enumeration
-	minFailedItem = 8 + 2*enumSize    // a Batch Item with Result Status and Result Reason
-	headerRoom    = 8 + 8 + 40 + 16*2 // message, header, Protocol Version, Time Stamp, Batch Count
+	maxMessage    = 512            // octets of a Result Message
+	countSize     = 16             // of Batch Count, the last member of the header
+	enumSize      = 16             // of an encoded Enumeration
+	minFailedItem = 8 + 2*enumSize // a Batch Item with Result Status and Result Reason
 )
 
 // beginResponse appends the start of a response message: everything before the first item.
