@@ -178,13 +178,15 @@ type Store interface {
 	Get(ctx context.Context, uid string) (*Record, error)
 	// ByName finds the live record of an owner that holds a Name; ErrNotFound when none does.
 	ByName(ctx context.Context, owner, name string) (string, error)
-	// Commit applies a batch and updates Revision of the records put. ErrConflict, ErrExists and *NameTakenError leave
-	// the store unchanged.
+	// Commit applies a batch and updates Revision of the records put. ErrConflict (also for a record that is gone),
+	// ErrExists and *NameTakenError leave the store unchanged, and so does an error of the context. After ErrFailed the
+	// batch may or may not be there at the next start.
 	Commit(ctx context.Context, b *Batch) error
 	// Locate answers a Query from the indexes: the ranges of its terms are intersected, the smallest leading. Without
 	// terms it walks the owner's records in order.
 	Locate(ctx context.Context, q Query) (Result, error)
-	// Due lists Unique Identifiers whose Due is at or before until, earliest first, at most max.
+	// Due lists Unique Identifiers whose Due is at or before until, earliest first, at most max (negative for all). Get
+	// the record before acting on it: its Due may have changed meanwhile.
 	Due(ctx context.Context, until time.Time, max int) ([]string, error)
 	// Intents lists what is unsettled.
 	Intents(ctx context.Context) ([]Intent, error)

@@ -167,6 +167,9 @@ func TestReindexAtOpen(t *testing.T) {
 			s = open(t, fs)
 			checkKeys(t, s)
 			metadatatest.Compare(t, s, m, rand.New(rand.NewPCG(1, 1)))
+			if n, err := s.number(rulesKey); err != nil || n != metadata.IndexRules {
+				t.Errorf("rules of the new indexes: got %d, %v, want %d", n, err, metadata.IndexRules)
+			}
 		})
 	}
 }

@@ -45,61 +45,135 @@ func single(uid string) *metadata.Batch {
 	return &metadata.Batch{Puts: []metadata.Put{{Record: metadatatest.Key("o", uid, 1, "name of "+uid)}}}
 }
 
-// After a log that fails nothing is acknowledged and nothing is read; what was acknowledged before is there at the next start.
+// After a log that fails nothing is acknowledged and nothing is read; what was acknowledged before is there at the next
+// start. Several rounds, as pebble gets to know of the failure in several places.
 func TestLogFailure(t *testing.T) {
-	for _, writes := range []bool{false, true} {
-		t.Run(fmt.Sprintf("writes=%t", writes), func(t *testing.T) {
-			fs := vfs.NewCrashableMem()
-			var broken atomic.Bool
-			told := make(chan error, 8)
-			s, err := Open("store", Options{
-				FS: errorfs.Wrap(fs, onLog{writes, func() error {
-					if broken.Load() {
-						return errorfs.ErrInjected
-					}
-					return nil
-				}}),
-				OnFailure: func(err error) { told <- err },
-			})
-			if err != nil {
-				t.Fatal(err)
+	for round := range 20 {
+		testLogFailure(t, round%2 == 1)
+	}
+}
+
+func testLogFailure(t *testing.T, writes bool) {
+	fs := vfs.NewCrashableMem()
+	var broken atomic.Bool
+	told := make(chan error, 8)
+	s, err := Open("store", Options{
+		FS: errorfs.Wrap(fs, onLog{writes, func() error {
+			if broken.Load() {
+				return errorfs.ErrInjected
 			}
-			if err := s.Commit(t.Context(), single("before")); err != nil {
-				t.Fatal(err)
+			return nil
+		}}),
+		OnFailure: func(err error) { told <- err },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Commit(t.Context(), single("before")); err != nil {
+		t.Fatal(err)
+	}
+	broken.Store(true)
+	var wg sync.WaitGroup
+	for i := range 64 { // enough to fill blocks of the log and to change to another one
+		wg.Go(func() {
+			r := metadatatest.Key("o", fmt.Sprint("after", i), i)
+			r.Frame = make([]byte, 20000)
+			err := s.Commit(t.Context(), &metadata.Batch{Puts: []metadata.Put{{Record: r}}})
+			if !errors.Is(err, metadata.ErrFailed) {
+				t.Errorf("Commit on a broken disk: got %v, want ErrFailed", err)
 			}
-			broken.Store(true)
-			var wg sync.WaitGroup
-			for i := range 64 { // enough to fill blocks of the log, on which pebble panics
-				wg.Go(func() {
-					r := metadatatest.Key("o", fmt.Sprint("after", i), i)
-					r.Frame = make([]byte, 20000)
-					err := s.Commit(t.Context(), &metadata.Batch{Puts: []metadata.Put{{Record: r}}})
-					if !errors.Is(err, metadata.ErrFailed) {
-						t.Errorf("Commit on a broken disk: got %v, want ErrFailed", err)
-					}
-					if r.Revision != 0 {
-						t.Error("Commit on a broken disk set Revision")
-					}
-				})
-			}
-			wg.Wait()
-			if _, err := s.Get(t.Context(), "before"); !errors.Is(err, metadata.ErrFailed) {
-				t.Errorf("Get: got %v, want ErrFailed", err)
-			}
-			<-told
-			_ = s.Close()
-			if len(told) > 0 {
-				t.Error("OnFailure was called twice")
-			}
-			again := opened(t, crashed(fs, 0, 1), "store")
-			if _, err := again.Get(t.Context(), "before"); err != nil {
-				t.Errorf("Get after a new start: %v", err)
-			}
-			if n, err := again.Count(t.Context()); err != nil || n[metadata.PhaseLive] != 1 {
-				t.Errorf("got %v records, %v, want 1", n, err)
+			if r.Revision != 0 {
+				t.Error("Commit on a broken disk set Revision")
 			}
 		})
 	}
+	wg.Wait()
+	if _, err := s.Get(t.Context(), "before"); !errors.Is(err, metadata.ErrFailed) {
+		t.Errorf("Get: got %v, want ErrFailed", err)
+	}
+	<-told
+	_ = s.Close()
+	if len(told) > 0 {
+		t.Error("OnFailure was called twice")
+	}
+	again := opened(t, crashed(fs, 0, 1), "store")
+	if _, err := again.Get(t.Context(), "before"); err != nil {
+		t.Errorf("Get after a new start: %v", err)
+	}
+	if n, err := again.Count(t.Context()); err != nil || n[metadata.PhaseLive] != 1 {
+		t.Errorf("got %v records, %v, want 1", n, err)
+	}
+}
+
+// nth fails one write-like operation of any file.
+type nth struct {
+	count atomic.Int64
+	at    int64
+}
+
+func (*nth) String() string { return "nth" }
+
+func (n *nth) MaybeError(op errorfs.Op) error {
+	if op.Kind.ReadOrWrite() == errorfs.OpIsWrite && n.count.Add(1) == n.at {
+		return errorfs.ErrInjected
+	}
+	return nil
+}
+
+// Wherever a write fails, Open and the commits after it give errors and come back, and the next start finds what was
+// acknowledged.
+func TestEveryWriteFails(t *testing.T) {
+	step := int64(1)
+	if testing.Short() {
+		step = 5
+	}
+	for at := int64(1); ; at += step {
+		fs := vfs.NewCrashableMem()
+		fault := &nth{at: at}
+		acked := writeSome(t, errorfs.Wrap(fs, fault))
+		for _, percent := range []int{0, 50} {
+			s := opened(t, crashed(fs, percent, at), "store")
+			checkKeys(t, s)
+			for _, uid := range acked {
+				if _, err := s.Get(t.Context(), uid); err != nil {
+					t.Errorf("write %d failed: %s was acknowledged: %v", at, uid, err)
+				}
+			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		if fault.count.Load() < at {
+			t.Logf("%d writes", at)
+			return
+		}
+	}
+}
+
+// writeSome opens a store, commits with flushes in between, and closes it. It returns what was acknowledged.
+func writeSome(t *testing.T, fs vfs.FS) (acked []string) {
+	s, err := Open("store", Options{FS: fs})
+	if err != nil {
+		return nil
+	}
+	for i := range 12 {
+		uid := fmt.Sprint("uid", i)
+		if err := s.Commit(t.Context(), single(uid)); err == nil {
+			acked = append(acked, uid)
+		} else if !errors.Is(err, metadata.ErrFailed) {
+			t.Errorf("Commit on a broken disk: got %v, want ErrFailed", err)
+		}
+		if i%4 == 3 && s.failed() == nil {
+			flushed := make(chan error, 1)
+			go func() { flushed <- s.db.Flush() }()
+			select {
+			case <-flushed:
+			case <-s.stopped:
+			}
+		}
+	}
+	_ = s.Close()
+	return acked
 }
 
 func opened(t testing.TB, fs vfs.FS, dir string) *Store {

@@ -177,6 +177,11 @@ func (s *Store) openEngine(dir string, po *pdb.Options) error {
 	}
 	done := make(chan result, 1)
 	go func() {
+		defer func() {
+			if p := recover(); p != nil {
+				done <- result{err: fmt.Errorf("panic: %v", p)}
+			}
+		}()
 		db, err := pdb.Open(dir, po)
 		done <- result{db, err}
 	}()
