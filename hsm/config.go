@@ -17,7 +17,7 @@ func (PIN) String() string { return "[redacted]" }
 func (PIN) GoString() string { return "[redacted]" }
 
 // Format hides the PIN from every verb.
-func (PIN) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[redacted]") }
+func (PIN) Format(f fmt.State, _ rune) { _, _ = fmt.Fprint(f, "[redacted]") } // Format cannot report errors
 
 // MarshalText hides the PIN from encoders.
 func (PIN) MarshalText() ([]byte, error) { return []byte("[redacted]"), nil }
