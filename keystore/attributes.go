@@ -36,7 +36,7 @@ func (s *Store) AddAttribute(ctx context.Context, call *kmip.Call, req *kmip.Add
 			return nil, err
 		}
 	} else {
-		if v, err = o.settle(r, v, call.Now); err != nil {
+		if v, err = o.settle(r, v); err != nil {
 			return nil, err
 		}
 		o.put(name, v)
@@ -147,7 +147,7 @@ func (s *Store) ModifyAttribute(ctx context.Context, call *kmip.Call, req *kmip.
 	if err := o.modifiable(r, name, i, v, call.Now); err != nil {
 		return nil, err
 	}
-	if v, err = o.settle(r, v, call.Now); err != nil {
+	if v, err = o.settle(r, v); err != nil {
 		return nil, err
 	}
 	o.Attributes[i].Value = v
@@ -223,12 +223,9 @@ func (o object) allocated() bool {
 }
 
 // settle turns the value that a client set into the one that is stored, and applies what follows from it.
-func (o object) settle(r *rule, v ttlv.Item, now time.Time) (ttlv.Item, error) {
+func (o object) settle(r *rule, v ttlv.Item) (ttlv.Item, error) {
 	switch r.tag {
 	case kmip.TagActivationDate, kmip.TagDeactivationDate:
-		if v.Time().Before(now.Truncate(time.Second)) && o.ObjectType != kmip.ObjectTypeTemplate {
-			v = timeValue(now) // a date in the past means now
-		}
 		activation, deactivation := o.date("Activation Date"), o.date("Deactivation Date")
 		if r.tag == kmip.TagActivationDate {
 			activation = v.Time()

@@ -73,6 +73,10 @@ func (s *Store) replacement(call *kmip.Call, old object, levels []level, offset 
 			kept.attrs = append(kept.attrs, a)
 		}
 	}
+	// What the old object has comes first among the instances; what the request adds, behind it.
+	if err := o.apply([]level{{shared: true, attrs: multiOnly(kept.attrs)}}); err != nil {
+		return o, gone, err
+	}
 	if err := o.apply(append(levels, kept)); err != nil {
 		return o, gone, err
 	}
@@ -84,6 +88,17 @@ func (s *Store) replacement(call *kmip.Call, old object, levels []level, offset 
 	old.link(kmip.LinkTypeReplacementObjectLink, o.UID)
 	old.changed(call.Now)
 	return o, gone, nil
+}
+
+// multiOnly are the instances of multi-instance attributes.
+func multiOnly(in []metadata.Attribute) []metadata.Attribute {
+	var out []metadata.Attribute
+	for _, a := range in {
+		if r := ruleOf(a.Name); r != nil && r.multi {
+			out = append(out, a)
+		}
+	}
+	return out
 }
 
 // inherited tells the attributes that a replacement takes over (KMIP 1.4 Table 173). The rest is new or not set.

@@ -3950,6 +3950,98 @@ func (v *ResponseBatchItem) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
 	return ttlv.End(b, mark)
 }
 
+// DerivationParameters is the Derivation Parameters structure. Byte strings and items that Decode set share the message's memory.
+type DerivationParameters struct {
+	CryptographicParameters *CryptographicParameters
+	InitializationVector    []byte
+	DerivationData          []byte
+	Salt                    []byte
+	IterationCount          *int32
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *DerivationParameters) Decode(it ttlv.Item) error {
+	*v = DerivationParameters{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagCryptographicParameters:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "Derivation Parameters")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "Derivation Parameters")
+			}
+			seen |= 1 << 0
+			v.CryptographicParameters = new(CryptographicParameters)
+			if err := v.CryptographicParameters.Decode(m); err != nil {
+				return err
+			}
+		case TagInitializationVector:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "Derivation Parameters")
+			}
+			if seen&(1<<1) != 0 {
+				return repeated(m.Tag, "Derivation Parameters")
+			}
+			seen |= 1 << 1
+			v.InitializationVector = m.Value
+		case TagDerivationData:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "Derivation Parameters")
+			}
+			if seen&(1<<2) != 0 {
+				return repeated(m.Tag, "Derivation Parameters")
+			}
+			seen |= 1 << 2
+			v.DerivationData = m.Value
+		case TagSalt:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "Derivation Parameters")
+			}
+			if seen&(1<<3) != 0 {
+				return repeated(m.Tag, "Derivation Parameters")
+			}
+			seen |= 1 << 3
+			v.Salt = m.Value
+		case TagIterationCount:
+			if m.Type != ttlv.Integer {
+				return wrongType(m, "Derivation Parameters")
+			}
+			if seen&(1<<4) != 0 {
+				return repeated(m.Tag, "Derivation Parameters")
+			}
+			seen |= 1 << 4
+			x := int32(m.Int())
+			v.IterationCount = &x
+		default:
+			return unknownField(m.Tag, "Derivation Parameters")
+		}
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *DerivationParameters) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	if !(v.CryptographicParameters == nil) {
+		b = v.CryptographicParameters.Append(b, TagCryptographicParameters, ver)
+	}
+	if !(v.InitializationVector == nil) {
+		b = ttlv.AppendBytes(b, TagInitializationVector, v.InitializationVector)
+	}
+	if !(v.DerivationData == nil) {
+		b = ttlv.AppendBytes(b, TagDerivationData, v.DerivationData)
+	}
+	if !(v.Salt == nil) {
+		b = ttlv.AppendBytes(b, TagSalt, v.Salt)
+	}
+	if !(v.IterationCount == nil) {
+		b = ttlv.AppendInt(b, TagIterationCount, int32(*v.IterationCount))
+	}
+	return ttlv.End(b, mark)
+}
+
 // CreateRequest is the Create Request structure. Byte strings and items that Decode set share the message's memory.
 type CreateRequest struct {
 	ObjectType        ObjectType
@@ -6761,6 +6853,3019 @@ func (v *RecoverResponse) Decode(it ttlv.Item) error {
 
 // Append appends the structure under tag, without members that version ver does not have.
 func (v *RecoverResponse) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	b = ttlv.AppendText(b, TagUniqueIdentifier, v.UniqueIdentifier)
+	return ttlv.End(b, mark)
+}
+
+// DeriveKeyRequest is the Derive Key Request structure. Byte strings and items that Decode set share the message's memory.
+type DeriveKeyRequest struct {
+	ObjectType           ObjectType
+	UniqueIdentifier     []string
+	DerivationMethod     DerivationMethod
+	DerivationParameters DerivationParameters
+	TemplateAttribute    TemplateAttribute
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *DeriveKeyRequest) Decode(it ttlv.Item) error {
+	*v = DeriveKeyRequest{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagObjectType:
+			if m.Type != ttlv.Enumeration {
+				return wrongType(m, "Derive Key Request")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "Derive Key Request")
+			}
+			seen |= 1 << 0
+			v.ObjectType = ObjectType(m.Enum())
+		case TagUniqueIdentifier:
+			if m.Type != ttlv.TextString {
+				return wrongType(m, "Derive Key Request")
+			}
+			seen |= 1 << 1
+			v.UniqueIdentifier = append(v.UniqueIdentifier, m.Text())
+		case TagDerivationMethod:
+			if m.Type != ttlv.Enumeration {
+				return wrongType(m, "Derive Key Request")
+			}
+			if seen&(1<<2) != 0 {
+				return repeated(m.Tag, "Derive Key Request")
+			}
+			seen |= 1 << 2
+			v.DerivationMethod = DerivationMethod(m.Enum())
+		case TagDerivationParameters:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "Derive Key Request")
+			}
+			if seen&(1<<3) != 0 {
+				return repeated(m.Tag, "Derive Key Request")
+			}
+			seen |= 1 << 3
+			if err := v.DerivationParameters.Decode(m); err != nil {
+				return err
+			}
+		case TagTemplateAttribute:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "Derive Key Request")
+			}
+			if seen&(1<<4) != 0 {
+				return repeated(m.Tag, "Derive Key Request")
+			}
+			seen |= 1 << 4
+			if err := v.TemplateAttribute.Decode(m); err != nil {
+				return err
+			}
+		default:
+			return unknownField(m.Tag, "Derive Key Request")
+		}
+	}
+	if seen&(1<<0) == 0 {
+		return missing(TagObjectType, "Derive Key Request")
+	}
+	if seen&(1<<2) == 0 {
+		return missing(TagDerivationMethod, "Derive Key Request")
+	}
+	if seen&(1<<3) == 0 {
+		return missing(TagDerivationParameters, "Derive Key Request")
+	}
+	if seen&(1<<4) == 0 {
+		return missing(TagTemplateAttribute, "Derive Key Request")
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *DeriveKeyRequest) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	b = ttlv.AppendEnum(b, TagObjectType, uint32(v.ObjectType))
+	for i := range v.UniqueIdentifier {
+		b = ttlv.AppendText(b, TagUniqueIdentifier, v.UniqueIdentifier[i])
+	}
+	b = ttlv.AppendEnum(b, TagDerivationMethod, uint32(v.DerivationMethod))
+	b = v.DerivationParameters.Append(b, TagDerivationParameters, ver)
+	b = v.TemplateAttribute.Append(b, TagTemplateAttribute, ver)
+	return ttlv.End(b, mark)
+}
+
+// DeriveKeyResponse is the Derive Key Response structure. Byte strings and items that Decode set share the message's memory.
+type DeriveKeyResponse struct {
+	UniqueIdentifier  string
+	TemplateAttribute *TemplateAttribute
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *DeriveKeyResponse) Decode(it ttlv.Item) error {
+	*v = DeriveKeyResponse{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagUniqueIdentifier:
+			if m.Type != ttlv.TextString {
+				return wrongType(m, "Derive Key Response")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "Derive Key Response")
+			}
+			seen |= 1 << 0
+			v.UniqueIdentifier = m.Text()
+		case TagTemplateAttribute:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "Derive Key Response")
+			}
+			if seen&(1<<1) != 0 {
+				return repeated(m.Tag, "Derive Key Response")
+			}
+			seen |= 1 << 1
+			v.TemplateAttribute = new(TemplateAttribute)
+			if err := v.TemplateAttribute.Decode(m); err != nil {
+				return err
+			}
+		default:
+			return unknownField(m.Tag, "Derive Key Response")
+		}
+	}
+	if seen&(1<<0) == 0 {
+		return missing(TagUniqueIdentifier, "Derive Key Response")
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *DeriveKeyResponse) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	b = ttlv.AppendText(b, TagUniqueIdentifier, v.UniqueIdentifier)
+	if !(v.TemplateAttribute == nil) {
+		b = v.TemplateAttribute.Append(b, TagTemplateAttribute, ver)
+	}
+	return ttlv.End(b, mark)
+}
+
+// CertifyRequest is the Certify Request structure. Byte strings and items that Decode set share the message's memory.
+type CertifyRequest struct {
+	UniqueIdentifier       *string
+	CertificateRequestType CertificateRequestType
+	CertificateRequest     []byte
+	TemplateAttribute      *TemplateAttribute
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *CertifyRequest) Decode(it ttlv.Item) error {
+	*v = CertifyRequest{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagUniqueIdentifier:
+			if m.Type != ttlv.TextString {
+				return wrongType(m, "Certify Request")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "Certify Request")
+			}
+			seen |= 1 << 0
+			x := m.Text()
+			v.UniqueIdentifier = &x
+		case TagCertificateRequestType:
+			if m.Type != ttlv.Enumeration {
+				return wrongType(m, "Certify Request")
+			}
+			if seen&(1<<1) != 0 {
+				return repeated(m.Tag, "Certify Request")
+			}
+			seen |= 1 << 1
+			v.CertificateRequestType = CertificateRequestType(m.Enum())
+		case TagCertificateRequest:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "Certify Request")
+			}
+			if seen&(1<<2) != 0 {
+				return repeated(m.Tag, "Certify Request")
+			}
+			seen |= 1 << 2
+			v.CertificateRequest = m.Value
+		case TagTemplateAttribute:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "Certify Request")
+			}
+			if seen&(1<<3) != 0 {
+				return repeated(m.Tag, "Certify Request")
+			}
+			seen |= 1 << 3
+			v.TemplateAttribute = new(TemplateAttribute)
+			if err := v.TemplateAttribute.Decode(m); err != nil {
+				return err
+			}
+		default:
+			return unknownField(m.Tag, "Certify Request")
+		}
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *CertifyRequest) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	if !(v.UniqueIdentifier == nil) {
+		b = ttlv.AppendText(b, TagUniqueIdentifier, *v.UniqueIdentifier)
+	}
+	if !(v.CertificateRequestType == 0) {
+		b = ttlv.AppendEnum(b, TagCertificateRequestType, uint32(v.CertificateRequestType))
+	}
+	if !(v.CertificateRequest == nil) {
+		b = ttlv.AppendBytes(b, TagCertificateRequest, v.CertificateRequest)
+	}
+	if !(v.TemplateAttribute == nil) {
+		b = v.TemplateAttribute.Append(b, TagTemplateAttribute, ver)
+	}
+	return ttlv.End(b, mark)
+}
+
+// CertifyResponse is the Certify Response structure. Byte strings and items that Decode set share the message's memory.
+type CertifyResponse struct {
+	UniqueIdentifier  string
+	TemplateAttribute *TemplateAttribute
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *CertifyResponse) Decode(it ttlv.Item) error {
+	*v = CertifyResponse{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagUniqueIdentifier:
+			if m.Type != ttlv.TextString {
+				return wrongType(m, "Certify Response")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "Certify Response")
+			}
+			seen |= 1 << 0
+			v.UniqueIdentifier = m.Text()
+		case TagTemplateAttribute:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "Certify Response")
+			}
+			if seen&(1<<1) != 0 {
+				return repeated(m.Tag, "Certify Response")
+			}
+			seen |= 1 << 1
+			v.TemplateAttribute = new(TemplateAttribute)
+			if err := v.TemplateAttribute.Decode(m); err != nil {
+				return err
+			}
+		default:
+			return unknownField(m.Tag, "Certify Response")
+		}
+	}
+	if seen&(1<<0) == 0 {
+		return missing(TagUniqueIdentifier, "Certify Response")
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *CertifyResponse) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	b = ttlv.AppendText(b, TagUniqueIdentifier, v.UniqueIdentifier)
+	if !(v.TemplateAttribute == nil) {
+		b = v.TemplateAttribute.Append(b, TagTemplateAttribute, ver)
+	}
+	return ttlv.End(b, mark)
+}
+
+// ReCertifyRequest is the Re Certify Request structure. Byte strings and items that Decode set share the message's memory.
+type ReCertifyRequest struct {
+	UniqueIdentifier       *string
+	CertificateRequestType CertificateRequestType
+	CertificateRequest     []byte
+	Offset                 *uint32
+	TemplateAttribute      *TemplateAttribute
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *ReCertifyRequest) Decode(it ttlv.Item) error {
+	*v = ReCertifyRequest{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagUniqueIdentifier:
+			if m.Type != ttlv.TextString {
+				return wrongType(m, "Re Certify Request")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "Re Certify Request")
+			}
+			seen |= 1 << 0
+			x := m.Text()
+			v.UniqueIdentifier = &x
+		case TagCertificateRequestType:
+			if m.Type != ttlv.Enumeration {
+				return wrongType(m, "Re Certify Request")
+			}
+			if seen&(1<<1) != 0 {
+				return repeated(m.Tag, "Re Certify Request")
+			}
+			seen |= 1 << 1
+			v.CertificateRequestType = CertificateRequestType(m.Enum())
+		case TagCertificateRequest:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "Re Certify Request")
+			}
+			if seen&(1<<2) != 0 {
+				return repeated(m.Tag, "Re Certify Request")
+			}
+			seen |= 1 << 2
+			v.CertificateRequest = m.Value
+		case TagOffset:
+			if m.Type != ttlv.Interval {
+				return wrongType(m, "Re Certify Request")
+			}
+			if seen&(1<<3) != 0 {
+				return repeated(m.Tag, "Re Certify Request")
+			}
+			seen |= 1 << 3
+			x := m.Interval()
+			v.Offset = &x
+		case TagTemplateAttribute:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "Re Certify Request")
+			}
+			if seen&(1<<4) != 0 {
+				return repeated(m.Tag, "Re Certify Request")
+			}
+			seen |= 1 << 4
+			v.TemplateAttribute = new(TemplateAttribute)
+			if err := v.TemplateAttribute.Decode(m); err != nil {
+				return err
+			}
+		default:
+			return unknownField(m.Tag, "Re Certify Request")
+		}
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *ReCertifyRequest) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	if !(v.UniqueIdentifier == nil) {
+		b = ttlv.AppendText(b, TagUniqueIdentifier, *v.UniqueIdentifier)
+	}
+	if !(v.CertificateRequestType == 0) {
+		b = ttlv.AppendEnum(b, TagCertificateRequestType, uint32(v.CertificateRequestType))
+	}
+	if !(v.CertificateRequest == nil) {
+		b = ttlv.AppendBytes(b, TagCertificateRequest, v.CertificateRequest)
+	}
+	if !(v.Offset == nil) {
+		b = ttlv.AppendInterval(b, TagOffset, *v.Offset)
+	}
+	if !(v.TemplateAttribute == nil) {
+		b = v.TemplateAttribute.Append(b, TagTemplateAttribute, ver)
+	}
+	return ttlv.End(b, mark)
+}
+
+// ReCertifyResponse is the Re Certify Response structure. Byte strings and items that Decode set share the message's memory.
+type ReCertifyResponse struct {
+	UniqueIdentifier  string
+	TemplateAttribute *TemplateAttribute
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *ReCertifyResponse) Decode(it ttlv.Item) error {
+	*v = ReCertifyResponse{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagUniqueIdentifier:
+			if m.Type != ttlv.TextString {
+				return wrongType(m, "Re Certify Response")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "Re Certify Response")
+			}
+			seen |= 1 << 0
+			v.UniqueIdentifier = m.Text()
+		case TagTemplateAttribute:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "Re Certify Response")
+			}
+			if seen&(1<<1) != 0 {
+				return repeated(m.Tag, "Re Certify Response")
+			}
+			seen |= 1 << 1
+			v.TemplateAttribute = new(TemplateAttribute)
+			if err := v.TemplateAttribute.Decode(m); err != nil {
+				return err
+			}
+		default:
+			return unknownField(m.Tag, "Re Certify Response")
+		}
+	}
+	if seen&(1<<0) == 0 {
+		return missing(TagUniqueIdentifier, "Re Certify Response")
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *ReCertifyResponse) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	b = ttlv.AppendText(b, TagUniqueIdentifier, v.UniqueIdentifier)
+	if !(v.TemplateAttribute == nil) {
+		b = v.TemplateAttribute.Append(b, TagTemplateAttribute, ver)
+	}
+	return ttlv.End(b, mark)
+}
+
+// ValidateRequest is the Validate Request structure. Byte strings and items that Decode set share the message's memory.
+type ValidateRequest struct {
+	Certificate      []Certificate
+	UniqueIdentifier []string
+	ValidityDate     *time.Time
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *ValidateRequest) Decode(it ttlv.Item) error {
+	*v = ValidateRequest{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagCertificate:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "Validate Request")
+			}
+			seen |= 1 << 0
+			var x Certificate
+			if err := x.Decode(m); err != nil {
+				return err
+			}
+			v.Certificate = append(v.Certificate, x)
+		case TagUniqueIdentifier:
+			if m.Type != ttlv.TextString {
+				return wrongType(m, "Validate Request")
+			}
+			seen |= 1 << 1
+			v.UniqueIdentifier = append(v.UniqueIdentifier, m.Text())
+		case TagValidityDate:
+			if m.Type != ttlv.DateTime {
+				return wrongType(m, "Validate Request")
+			}
+			if seen&(1<<2) != 0 {
+				return repeated(m.Tag, "Validate Request")
+			}
+			seen |= 1 << 2
+			x := m.Time()
+			v.ValidityDate = &x
+		default:
+			return unknownField(m.Tag, "Validate Request")
+		}
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *ValidateRequest) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	for i := range v.Certificate {
+		b = v.Certificate[i].Append(b, TagCertificate, ver)
+	}
+	for i := range v.UniqueIdentifier {
+		b = ttlv.AppendText(b, TagUniqueIdentifier, v.UniqueIdentifier[i])
+	}
+	if !(v.ValidityDate == nil) {
+		b = ttlv.AppendTime(b, TagValidityDate, *v.ValidityDate)
+	}
+	return ttlv.End(b, mark)
+}
+
+// ValidateResponse is the Validate Response structure. Byte strings and items that Decode set share the message's memory.
+type ValidateResponse struct {
+	ValidityIndicator ValidityIndicator
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *ValidateResponse) Decode(it ttlv.Item) error {
+	*v = ValidateResponse{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagValidityIndicator:
+			if m.Type != ttlv.Enumeration {
+				return wrongType(m, "Validate Response")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "Validate Response")
+			}
+			seen |= 1 << 0
+			v.ValidityIndicator = ValidityIndicator(m.Enum())
+		default:
+			return unknownField(m.Tag, "Validate Response")
+		}
+	}
+	if seen&(1<<0) == 0 {
+		return missing(TagValidityIndicator, "Validate Response")
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *ValidateResponse) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	b = ttlv.AppendEnum(b, TagValidityIndicator, uint32(v.ValidityIndicator))
+	return ttlv.End(b, mark)
+}
+
+// CancelRequest is the Cancel Request structure. Byte strings and items that Decode set share the message's memory.
+type CancelRequest struct {
+	AsynchronousCorrelationValue []byte
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *CancelRequest) Decode(it ttlv.Item) error {
+	*v = CancelRequest{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagAsynchronousCorrelationValue:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "Cancel Request")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "Cancel Request")
+			}
+			seen |= 1 << 0
+			v.AsynchronousCorrelationValue = m.Value
+		default:
+			return unknownField(m.Tag, "Cancel Request")
+		}
+	}
+	if seen&(1<<0) == 0 {
+		return missing(TagAsynchronousCorrelationValue, "Cancel Request")
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *CancelRequest) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	b = ttlv.AppendBytes(b, TagAsynchronousCorrelationValue, v.AsynchronousCorrelationValue)
+	return ttlv.End(b, mark)
+}
+
+// CancelResponse is the Cancel Response structure. Byte strings and items that Decode set share the message's memory.
+type CancelResponse struct {
+	AsynchronousCorrelationValue []byte
+	CancellationResult           CancellationResult
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *CancelResponse) Decode(it ttlv.Item) error {
+	*v = CancelResponse{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagAsynchronousCorrelationValue:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "Cancel Response")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "Cancel Response")
+			}
+			seen |= 1 << 0
+			v.AsynchronousCorrelationValue = m.Value
+		case TagCancellationResult:
+			if m.Type != ttlv.Enumeration {
+				return wrongType(m, "Cancel Response")
+			}
+			if seen&(1<<1) != 0 {
+				return repeated(m.Tag, "Cancel Response")
+			}
+			seen |= 1 << 1
+			v.CancellationResult = CancellationResult(m.Enum())
+		default:
+			return unknownField(m.Tag, "Cancel Response")
+		}
+	}
+	if seen&(1<<0) == 0 {
+		return missing(TagAsynchronousCorrelationValue, "Cancel Response")
+	}
+	if seen&(1<<1) == 0 {
+		return missing(TagCancellationResult, "Cancel Response")
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *CancelResponse) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	b = ttlv.AppendBytes(b, TagAsynchronousCorrelationValue, v.AsynchronousCorrelationValue)
+	b = ttlv.AppendEnum(b, TagCancellationResult, uint32(v.CancellationResult))
+	return ttlv.End(b, mark)
+}
+
+// PollRequest is the Poll Request structure. Byte strings and items that Decode set share the message's memory.
+type PollRequest struct {
+	AsynchronousCorrelationValue []byte
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *PollRequest) Decode(it ttlv.Item) error {
+	*v = PollRequest{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagAsynchronousCorrelationValue:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "Poll Request")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "Poll Request")
+			}
+			seen |= 1 << 0
+			v.AsynchronousCorrelationValue = m.Value
+		default:
+			return unknownField(m.Tag, "Poll Request")
+		}
+	}
+	if seen&(1<<0) == 0 {
+		return missing(TagAsynchronousCorrelationValue, "Poll Request")
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *PollRequest) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	b = ttlv.AppendBytes(b, TagAsynchronousCorrelationValue, v.AsynchronousCorrelationValue)
+	return ttlv.End(b, mark)
+}
+
+// PollResponse is the Poll Response structure. Byte strings and items that Decode set share the message's memory.
+type PollResponse struct {
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *PollResponse) Decode(it ttlv.Item) error {
+	*v = PollResponse{}
+	for m := range it.Members {
+		switch m.Tag {
+		default:
+			return unknownField(m.Tag, "Poll Response")
+		}
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *PollResponse) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	return ttlv.End(b, mark)
+}
+
+// EncryptRequest is the Encrypt Request structure. Byte strings and items that Decode set share the message's memory.
+type EncryptRequest struct {
+	UniqueIdentifier                      *string
+	CryptographicParameters               *CryptographicParameters
+	Data                                  []byte
+	IVCounterNonce                        []byte
+	CorrelationValue                      []byte
+	InitIndicator                         *bool
+	FinalIndicator                        *bool
+	AuthenticatedEncryptionAdditionalData []byte
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *EncryptRequest) Decode(it ttlv.Item) error {
+	*v = EncryptRequest{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagUniqueIdentifier:
+			if m.Type != ttlv.TextString {
+				return wrongType(m, "Encrypt Request")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "Encrypt Request")
+			}
+			seen |= 1 << 0
+			x := m.Text()
+			v.UniqueIdentifier = &x
+		case TagCryptographicParameters:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "Encrypt Request")
+			}
+			if seen&(1<<1) != 0 {
+				return repeated(m.Tag, "Encrypt Request")
+			}
+			seen |= 1 << 1
+			v.CryptographicParameters = new(CryptographicParameters)
+			if err := v.CryptographicParameters.Decode(m); err != nil {
+				return err
+			}
+		case TagData:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "Encrypt Request")
+			}
+			if seen&(1<<2) != 0 {
+				return repeated(m.Tag, "Encrypt Request")
+			}
+			seen |= 1 << 2
+			v.Data = m.Value
+		case TagIVCounterNonce:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "Encrypt Request")
+			}
+			if seen&(1<<3) != 0 {
+				return repeated(m.Tag, "Encrypt Request")
+			}
+			seen |= 1 << 3
+			v.IVCounterNonce = m.Value
+		case TagCorrelationValue:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "Encrypt Request")
+			}
+			if seen&(1<<4) != 0 {
+				return repeated(m.Tag, "Encrypt Request")
+			}
+			seen |= 1 << 4
+			v.CorrelationValue = m.Value
+		case TagInitIndicator:
+			if m.Type != ttlv.Boolean {
+				return wrongType(m, "Encrypt Request")
+			}
+			if seen&(1<<5) != 0 {
+				return repeated(m.Tag, "Encrypt Request")
+			}
+			seen |= 1 << 5
+			x := m.Bool()
+			v.InitIndicator = &x
+		case TagFinalIndicator:
+			if m.Type != ttlv.Boolean {
+				return wrongType(m, "Encrypt Request")
+			}
+			if seen&(1<<6) != 0 {
+				return repeated(m.Tag, "Encrypt Request")
+			}
+			seen |= 1 << 6
+			x := m.Bool()
+			v.FinalIndicator = &x
+		case TagAuthenticatedEncryptionAdditionalData:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "Encrypt Request")
+			}
+			if seen&(1<<7) != 0 {
+				return repeated(m.Tag, "Encrypt Request")
+			}
+			seen |= 1 << 7
+			v.AuthenticatedEncryptionAdditionalData = m.Value
+		default:
+			return unknownField(m.Tag, "Encrypt Request")
+		}
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *EncryptRequest) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	if !(v.UniqueIdentifier == nil) {
+		b = ttlv.AppendText(b, TagUniqueIdentifier, *v.UniqueIdentifier)
+	}
+	if !(v.CryptographicParameters == nil) {
+		b = v.CryptographicParameters.Append(b, TagCryptographicParameters, ver)
+	}
+	if !ver.Before(V1_2) && !(v.Data == nil) {
+		b = ttlv.AppendBytes(b, TagData, v.Data)
+	}
+	if !(v.IVCounterNonce == nil) {
+		b = ttlv.AppendBytes(b, TagIVCounterNonce, v.IVCounterNonce)
+	}
+	if !ver.Before(V1_3) && !(v.CorrelationValue == nil) {
+		b = ttlv.AppendBytes(b, TagCorrelationValue, v.CorrelationValue)
+	}
+	if !ver.Before(V1_3) && !(v.InitIndicator == nil) {
+		b = ttlv.AppendBool(b, TagInitIndicator, *v.InitIndicator)
+	}
+	if !ver.Before(V1_3) && !(v.FinalIndicator == nil) {
+		b = ttlv.AppendBool(b, TagFinalIndicator, *v.FinalIndicator)
+	}
+	if !ver.Before(V1_4) && !(v.AuthenticatedEncryptionAdditionalData == nil) {
+		b = ttlv.AppendBytes(b, TagAuthenticatedEncryptionAdditionalData, v.AuthenticatedEncryptionAdditionalData)
+	}
+	return ttlv.End(b, mark)
+}
+
+// EncryptResponse is the Encrypt Response structure. Byte strings and items that Decode set share the message's memory.
+type EncryptResponse struct {
+	UniqueIdentifier           string
+	Data                       []byte
+	IVCounterNonce             []byte
+	CorrelationValue           []byte
+	AuthenticatedEncryptionTag []byte
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *EncryptResponse) Decode(it ttlv.Item) error {
+	*v = EncryptResponse{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagUniqueIdentifier:
+			if m.Type != ttlv.TextString {
+				return wrongType(m, "Encrypt Response")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "Encrypt Response")
+			}
+			seen |= 1 << 0
+			v.UniqueIdentifier = m.Text()
+		case TagData:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "Encrypt Response")
+			}
+			if seen&(1<<1) != 0 {
+				return repeated(m.Tag, "Encrypt Response")
+			}
+			seen |= 1 << 1
+			v.Data = m.Value
+		case TagIVCounterNonce:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "Encrypt Response")
+			}
+			if seen&(1<<2) != 0 {
+				return repeated(m.Tag, "Encrypt Response")
+			}
+			seen |= 1 << 2
+			v.IVCounterNonce = m.Value
+		case TagCorrelationValue:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "Encrypt Response")
+			}
+			if seen&(1<<3) != 0 {
+				return repeated(m.Tag, "Encrypt Response")
+			}
+			seen |= 1 << 3
+			v.CorrelationValue = m.Value
+		case TagAuthenticatedEncryptionTag:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "Encrypt Response")
+			}
+			if seen&(1<<4) != 0 {
+				return repeated(m.Tag, "Encrypt Response")
+			}
+			seen |= 1 << 4
+			v.AuthenticatedEncryptionTag = m.Value
+		default:
+			return unknownField(m.Tag, "Encrypt Response")
+		}
+	}
+	if seen&(1<<0) == 0 {
+		return missing(TagUniqueIdentifier, "Encrypt Response")
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *EncryptResponse) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	b = ttlv.AppendText(b, TagUniqueIdentifier, v.UniqueIdentifier)
+	if !ver.Before(V1_2) && !(v.Data == nil) {
+		b = ttlv.AppendBytes(b, TagData, v.Data)
+	}
+	if !(v.IVCounterNonce == nil) {
+		b = ttlv.AppendBytes(b, TagIVCounterNonce, v.IVCounterNonce)
+	}
+	if !ver.Before(V1_3) && !(v.CorrelationValue == nil) {
+		b = ttlv.AppendBytes(b, TagCorrelationValue, v.CorrelationValue)
+	}
+	if !ver.Before(V1_4) && !(v.AuthenticatedEncryptionTag == nil) {
+		b = ttlv.AppendBytes(b, TagAuthenticatedEncryptionTag, v.AuthenticatedEncryptionTag)
+	}
+	return ttlv.End(b, mark)
+}
+
+// DecryptRequest is the Decrypt Request structure. Byte strings and items that Decode set share the message's memory.
+type DecryptRequest struct {
+	UniqueIdentifier                      *string
+	CryptographicParameters               *CryptographicParameters
+	Data                                  []byte
+	IVCounterNonce                        []byte
+	CorrelationValue                      []byte
+	InitIndicator                         *bool
+	FinalIndicator                        *bool
+	AuthenticatedEncryptionAdditionalData []byte
+	AuthenticatedEncryptionTag            []byte
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *DecryptRequest) Decode(it ttlv.Item) error {
+	*v = DecryptRequest{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagUniqueIdentifier:
+			if m.Type != ttlv.TextString {
+				return wrongType(m, "Decrypt Request")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "Decrypt Request")
+			}
+			seen |= 1 << 0
+			x := m.Text()
+			v.UniqueIdentifier = &x
+		case TagCryptographicParameters:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "Decrypt Request")
+			}
+			if seen&(1<<1) != 0 {
+				return repeated(m.Tag, "Decrypt Request")
+			}
+			seen |= 1 << 1
+			v.CryptographicParameters = new(CryptographicParameters)
+			if err := v.CryptographicParameters.Decode(m); err != nil {
+				return err
+			}
+		case TagData:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "Decrypt Request")
+			}
+			if seen&(1<<2) != 0 {
+				return repeated(m.Tag, "Decrypt Request")
+			}
+			seen |= 1 << 2
+			v.Data = m.Value
+		case TagIVCounterNonce:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "Decrypt Request")
+			}
+			if seen&(1<<3) != 0 {
+				return repeated(m.Tag, "Decrypt Request")
+			}
+			seen |= 1 << 3
+			v.IVCounterNonce = m.Value
+		case TagCorrelationValue:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "Decrypt Request")
+			}
+			if seen&(1<<4) != 0 {
+				return repeated(m.Tag, "Decrypt Request")
+			}
+			seen |= 1 << 4
+			v.CorrelationValue = m.Value
+		case TagInitIndicator:
+			if m.Type != ttlv.Boolean {
+				return wrongType(m, "Decrypt Request")
+			}
+			if seen&(1<<5) != 0 {
+				return repeated(m.Tag, "Decrypt Request")
+			}
+			seen |= 1 << 5
+			x := m.Bool()
+			v.InitIndicator = &x
+		case TagFinalIndicator:
+			if m.Type != ttlv.Boolean {
+				return wrongType(m, "Decrypt Request")
+			}
+			if seen&(1<<6) != 0 {
+				return repeated(m.Tag, "Decrypt Request")
+			}
+			seen |= 1 << 6
+			x := m.Bool()
+			v.FinalIndicator = &x
+		case TagAuthenticatedEncryptionAdditionalData:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "Decrypt Request")
+			}
+			if seen&(1<<7) != 0 {
+				return repeated(m.Tag, "Decrypt Request")
+			}
+			seen |= 1 << 7
+			v.AuthenticatedEncryptionAdditionalData = m.Value
+		case TagAuthenticatedEncryptionTag:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "Decrypt Request")
+			}
+			if seen&(1<<8) != 0 {
+				return repeated(m.Tag, "Decrypt Request")
+			}
+			seen |= 1 << 8
+			v.AuthenticatedEncryptionTag = m.Value
+		default:
+			return unknownField(m.Tag, "Decrypt Request")
+		}
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *DecryptRequest) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	if !(v.UniqueIdentifier == nil) {
+		b = ttlv.AppendText(b, TagUniqueIdentifier, *v.UniqueIdentifier)
+	}
+	if !(v.CryptographicParameters == nil) {
+		b = v.CryptographicParameters.Append(b, TagCryptographicParameters, ver)
+	}
+	if !ver.Before(V1_2) && !(v.Data == nil) {
+		b = ttlv.AppendBytes(b, TagData, v.Data)
+	}
+	if !(v.IVCounterNonce == nil) {
+		b = ttlv.AppendBytes(b, TagIVCounterNonce, v.IVCounterNonce)
+	}
+	if !ver.Before(V1_3) && !(v.CorrelationValue == nil) {
+		b = ttlv.AppendBytes(b, TagCorrelationValue, v.CorrelationValue)
+	}
+	if !ver.Before(V1_3) && !(v.InitIndicator == nil) {
+		b = ttlv.AppendBool(b, TagInitIndicator, *v.InitIndicator)
+	}
+	if !ver.Before(V1_3) && !(v.FinalIndicator == nil) {
+		b = ttlv.AppendBool(b, TagFinalIndicator, *v.FinalIndicator)
+	}
+	if !ver.Before(V1_4) && !(v.AuthenticatedEncryptionAdditionalData == nil) {
+		b = ttlv.AppendBytes(b, TagAuthenticatedEncryptionAdditionalData, v.AuthenticatedEncryptionAdditionalData)
+	}
+	if !ver.Before(V1_4) && !(v.AuthenticatedEncryptionTag == nil) {
+		b = ttlv.AppendBytes(b, TagAuthenticatedEncryptionTag, v.AuthenticatedEncryptionTag)
+	}
+	return ttlv.End(b, mark)
+}
+
+// DecryptResponse is the Decrypt Response structure. Byte strings and items that Decode set share the message's memory.
+type DecryptResponse struct {
+	UniqueIdentifier string
+	Data             []byte
+	CorrelationValue []byte
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *DecryptResponse) Decode(it ttlv.Item) error {
+	*v = DecryptResponse{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagUniqueIdentifier:
+			if m.Type != ttlv.TextString {
+				return wrongType(m, "Decrypt Response")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "Decrypt Response")
+			}
+			seen |= 1 << 0
+			v.UniqueIdentifier = m.Text()
+		case TagData:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "Decrypt Response")
+			}
+			if seen&(1<<1) != 0 {
+				return repeated(m.Tag, "Decrypt Response")
+			}
+			seen |= 1 << 1
+			v.Data = m.Value
+		case TagCorrelationValue:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "Decrypt Response")
+			}
+			if seen&(1<<2) != 0 {
+				return repeated(m.Tag, "Decrypt Response")
+			}
+			seen |= 1 << 2
+			v.CorrelationValue = m.Value
+		default:
+			return unknownField(m.Tag, "Decrypt Response")
+		}
+	}
+	if seen&(1<<0) == 0 {
+		return missing(TagUniqueIdentifier, "Decrypt Response")
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *DecryptResponse) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	b = ttlv.AppendText(b, TagUniqueIdentifier, v.UniqueIdentifier)
+	if !ver.Before(V1_2) && !(v.Data == nil) {
+		b = ttlv.AppendBytes(b, TagData, v.Data)
+	}
+	if !ver.Before(V1_3) && !(v.CorrelationValue == nil) {
+		b = ttlv.AppendBytes(b, TagCorrelationValue, v.CorrelationValue)
+	}
+	return ttlv.End(b, mark)
+}
+
+// SignRequest is the Sign Request structure. Byte strings and items that Decode set share the message's memory.
+type SignRequest struct {
+	UniqueIdentifier        *string
+	CryptographicParameters *CryptographicParameters
+	Data                    []byte
+	DigestedData            []byte
+	CorrelationValue        []byte
+	InitIndicator           *bool
+	FinalIndicator          *bool
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *SignRequest) Decode(it ttlv.Item) error {
+	*v = SignRequest{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagUniqueIdentifier:
+			if m.Type != ttlv.TextString {
+				return wrongType(m, "Sign Request")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "Sign Request")
+			}
+			seen |= 1 << 0
+			x := m.Text()
+			v.UniqueIdentifier = &x
+		case TagCryptographicParameters:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "Sign Request")
+			}
+			if seen&(1<<1) != 0 {
+				return repeated(m.Tag, "Sign Request")
+			}
+			seen |= 1 << 1
+			v.CryptographicParameters = new(CryptographicParameters)
+			if err := v.CryptographicParameters.Decode(m); err != nil {
+				return err
+			}
+		case TagData:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "Sign Request")
+			}
+			if seen&(1<<2) != 0 {
+				return repeated(m.Tag, "Sign Request")
+			}
+			seen |= 1 << 2
+			v.Data = m.Value
+		case TagDigestedData:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "Sign Request")
+			}
+			if seen&(1<<3) != 0 {
+				return repeated(m.Tag, "Sign Request")
+			}
+			seen |= 1 << 3
+			v.DigestedData = m.Value
+		case TagCorrelationValue:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "Sign Request")
+			}
+			if seen&(1<<4) != 0 {
+				return repeated(m.Tag, "Sign Request")
+			}
+			seen |= 1 << 4
+			v.CorrelationValue = m.Value
+		case TagInitIndicator:
+			if m.Type != ttlv.Boolean {
+				return wrongType(m, "Sign Request")
+			}
+			if seen&(1<<5) != 0 {
+				return repeated(m.Tag, "Sign Request")
+			}
+			seen |= 1 << 5
+			x := m.Bool()
+			v.InitIndicator = &x
+		case TagFinalIndicator:
+			if m.Type != ttlv.Boolean {
+				return wrongType(m, "Sign Request")
+			}
+			if seen&(1<<6) != 0 {
+				return repeated(m.Tag, "Sign Request")
+			}
+			seen |= 1 << 6
+			x := m.Bool()
+			v.FinalIndicator = &x
+		default:
+			return unknownField(m.Tag, "Sign Request")
+		}
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *SignRequest) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	if !(v.UniqueIdentifier == nil) {
+		b = ttlv.AppendText(b, TagUniqueIdentifier, *v.UniqueIdentifier)
+	}
+	if !(v.CryptographicParameters == nil) {
+		b = v.CryptographicParameters.Append(b, TagCryptographicParameters, ver)
+	}
+	if !ver.Before(V1_2) && !(v.Data == nil) {
+		b = ttlv.AppendBytes(b, TagData, v.Data)
+	}
+	if !ver.Before(V1_4) && !(v.DigestedData == nil) {
+		b = ttlv.AppendBytes(b, TagDigestedData, v.DigestedData)
+	}
+	if !ver.Before(V1_3) && !(v.CorrelationValue == nil) {
+		b = ttlv.AppendBytes(b, TagCorrelationValue, v.CorrelationValue)
+	}
+	if !ver.Before(V1_3) && !(v.InitIndicator == nil) {
+		b = ttlv.AppendBool(b, TagInitIndicator, *v.InitIndicator)
+	}
+	if !ver.Before(V1_3) && !(v.FinalIndicator == nil) {
+		b = ttlv.AppendBool(b, TagFinalIndicator, *v.FinalIndicator)
+	}
+	return ttlv.End(b, mark)
+}
+
+// SignResponse is the Sign Response structure. Byte strings and items that Decode set share the message's memory.
+type SignResponse struct {
+	UniqueIdentifier string
+	SignatureData    []byte
+	CorrelationValue []byte
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *SignResponse) Decode(it ttlv.Item) error {
+	*v = SignResponse{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagUniqueIdentifier:
+			if m.Type != ttlv.TextString {
+				return wrongType(m, "Sign Response")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "Sign Response")
+			}
+			seen |= 1 << 0
+			v.UniqueIdentifier = m.Text()
+		case TagSignatureData:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "Sign Response")
+			}
+			if seen&(1<<1) != 0 {
+				return repeated(m.Tag, "Sign Response")
+			}
+			seen |= 1 << 1
+			v.SignatureData = m.Value
+		case TagCorrelationValue:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "Sign Response")
+			}
+			if seen&(1<<2) != 0 {
+				return repeated(m.Tag, "Sign Response")
+			}
+			seen |= 1 << 2
+			v.CorrelationValue = m.Value
+		default:
+			return unknownField(m.Tag, "Sign Response")
+		}
+	}
+	if seen&(1<<0) == 0 {
+		return missing(TagUniqueIdentifier, "Sign Response")
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *SignResponse) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	b = ttlv.AppendText(b, TagUniqueIdentifier, v.UniqueIdentifier)
+	if !ver.Before(V1_2) && !(v.SignatureData == nil) {
+		b = ttlv.AppendBytes(b, TagSignatureData, v.SignatureData)
+	}
+	if !ver.Before(V1_3) && !(v.CorrelationValue == nil) {
+		b = ttlv.AppendBytes(b, TagCorrelationValue, v.CorrelationValue)
+	}
+	return ttlv.End(b, mark)
+}
+
+// SignatureVerifyRequest is the Signature Verify Request structure. Byte strings and items that Decode set share the message's memory.
+type SignatureVerifyRequest struct {
+	UniqueIdentifier        *string
+	CryptographicParameters *CryptographicParameters
+	Data                    []byte
+	DigestedData            []byte
+	SignatureData           []byte
+	CorrelationValue        []byte
+	InitIndicator           *bool
+	FinalIndicator          *bool
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *SignatureVerifyRequest) Decode(it ttlv.Item) error {
+	*v = SignatureVerifyRequest{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagUniqueIdentifier:
+			if m.Type != ttlv.TextString {
+				return wrongType(m, "Signature Verify Request")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "Signature Verify Request")
+			}
+			seen |= 1 << 0
+			x := m.Text()
+			v.UniqueIdentifier = &x
+		case TagCryptographicParameters:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "Signature Verify Request")
+			}
+			if seen&(1<<1) != 0 {
+				return repeated(m.Tag, "Signature Verify Request")
+			}
+			seen |= 1 << 1
+			v.CryptographicParameters = new(CryptographicParameters)
+			if err := v.CryptographicParameters.Decode(m); err != nil {
+				return err
+			}
+		case TagData:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "Signature Verify Request")
+			}
+			if seen&(1<<2) != 0 {
+				return repeated(m.Tag, "Signature Verify Request")
+			}
+			seen |= 1 << 2
+			v.Data = m.Value
+		case TagDigestedData:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "Signature Verify Request")
+			}
+			if seen&(1<<3) != 0 {
+				return repeated(m.Tag, "Signature Verify Request")
+			}
+			seen |= 1 << 3
+			v.DigestedData = m.Value
+		case TagSignatureData:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "Signature Verify Request")
+			}
+			if seen&(1<<4) != 0 {
+				return repeated(m.Tag, "Signature Verify Request")
+			}
+			seen |= 1 << 4
+			v.SignatureData = m.Value
+		case TagCorrelationValue:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "Signature Verify Request")
+			}
+			if seen&(1<<5) != 0 {
+				return repeated(m.Tag, "Signature Verify Request")
+			}
+			seen |= 1 << 5
+			v.CorrelationValue = m.Value
+		case TagInitIndicator:
+			if m.Type != ttlv.Boolean {
+				return wrongType(m, "Signature Verify Request")
+			}
+			if seen&(1<<6) != 0 {
+				return repeated(m.Tag, "Signature Verify Request")
+			}
+			seen |= 1 << 6
+			x := m.Bool()
+			v.InitIndicator = &x
+		case TagFinalIndicator:
+			if m.Type != ttlv.Boolean {
+				return wrongType(m, "Signature Verify Request")
+			}
+			if seen&(1<<7) != 0 {
+				return repeated(m.Tag, "Signature Verify Request")
+			}
+			seen |= 1 << 7
+			x := m.Bool()
+			v.FinalIndicator = &x
+		default:
+			return unknownField(m.Tag, "Signature Verify Request")
+		}
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *SignatureVerifyRequest) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	if !(v.UniqueIdentifier == nil) {
+		b = ttlv.AppendText(b, TagUniqueIdentifier, *v.UniqueIdentifier)
+	}
+	if !(v.CryptographicParameters == nil) {
+		b = v.CryptographicParameters.Append(b, TagCryptographicParameters, ver)
+	}
+	if !ver.Before(V1_2) && !(v.Data == nil) {
+		b = ttlv.AppendBytes(b, TagData, v.Data)
+	}
+	if !ver.Before(V1_4) && !(v.DigestedData == nil) {
+		b = ttlv.AppendBytes(b, TagDigestedData, v.DigestedData)
+	}
+	if !ver.Before(V1_2) && !(v.SignatureData == nil) {
+		b = ttlv.AppendBytes(b, TagSignatureData, v.SignatureData)
+	}
+	if !ver.Before(V1_3) && !(v.CorrelationValue == nil) {
+		b = ttlv.AppendBytes(b, TagCorrelationValue, v.CorrelationValue)
+	}
+	if !ver.Before(V1_3) && !(v.InitIndicator == nil) {
+		b = ttlv.AppendBool(b, TagInitIndicator, *v.InitIndicator)
+	}
+	if !ver.Before(V1_3) && !(v.FinalIndicator == nil) {
+		b = ttlv.AppendBool(b, TagFinalIndicator, *v.FinalIndicator)
+	}
+	return ttlv.End(b, mark)
+}
+
+// SignatureVerifyResponse is the Signature Verify Response structure. Byte strings and items that Decode set share the message's memory.
+type SignatureVerifyResponse struct {
+	UniqueIdentifier  string
+	ValidityIndicator ValidityIndicator
+	Data              []byte
+	CorrelationValue  []byte
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *SignatureVerifyResponse) Decode(it ttlv.Item) error {
+	*v = SignatureVerifyResponse{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagUniqueIdentifier:
+			if m.Type != ttlv.TextString {
+				return wrongType(m, "Signature Verify Response")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "Signature Verify Response")
+			}
+			seen |= 1 << 0
+			v.UniqueIdentifier = m.Text()
+		case TagValidityIndicator:
+			if m.Type != ttlv.Enumeration {
+				return wrongType(m, "Signature Verify Response")
+			}
+			if seen&(1<<1) != 0 {
+				return repeated(m.Tag, "Signature Verify Response")
+			}
+			seen |= 1 << 1
+			v.ValidityIndicator = ValidityIndicator(m.Enum())
+		case TagData:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "Signature Verify Response")
+			}
+			if seen&(1<<2) != 0 {
+				return repeated(m.Tag, "Signature Verify Response")
+			}
+			seen |= 1 << 2
+			v.Data = m.Value
+		case TagCorrelationValue:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "Signature Verify Response")
+			}
+			if seen&(1<<3) != 0 {
+				return repeated(m.Tag, "Signature Verify Response")
+			}
+			seen |= 1 << 3
+			v.CorrelationValue = m.Value
+		default:
+			return unknownField(m.Tag, "Signature Verify Response")
+		}
+	}
+	if seen&(1<<0) == 0 {
+		return missing(TagUniqueIdentifier, "Signature Verify Response")
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *SignatureVerifyResponse) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	b = ttlv.AppendText(b, TagUniqueIdentifier, v.UniqueIdentifier)
+	if !(v.ValidityIndicator == 0) {
+		b = ttlv.AppendEnum(b, TagValidityIndicator, uint32(v.ValidityIndicator))
+	}
+	if !ver.Before(V1_2) && !(v.Data == nil) {
+		b = ttlv.AppendBytes(b, TagData, v.Data)
+	}
+	if !ver.Before(V1_3) && !(v.CorrelationValue == nil) {
+		b = ttlv.AppendBytes(b, TagCorrelationValue, v.CorrelationValue)
+	}
+	return ttlv.End(b, mark)
+}
+
+// MACRequest is the M A C Request structure. Byte strings and items that Decode set share the message's memory.
+type MACRequest struct {
+	UniqueIdentifier        *string
+	CryptographicParameters *CryptographicParameters
+	Data                    []byte
+	CorrelationValue        []byte
+	InitIndicator           *bool
+	FinalIndicator          *bool
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *MACRequest) Decode(it ttlv.Item) error {
+	*v = MACRequest{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagUniqueIdentifier:
+			if m.Type != ttlv.TextString {
+				return wrongType(m, "M A C Request")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "M A C Request")
+			}
+			seen |= 1 << 0
+			x := m.Text()
+			v.UniqueIdentifier = &x
+		case TagCryptographicParameters:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "M A C Request")
+			}
+			if seen&(1<<1) != 0 {
+				return repeated(m.Tag, "M A C Request")
+			}
+			seen |= 1 << 1
+			v.CryptographicParameters = new(CryptographicParameters)
+			if err := v.CryptographicParameters.Decode(m); err != nil {
+				return err
+			}
+		case TagData:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "M A C Request")
+			}
+			if seen&(1<<2) != 0 {
+				return repeated(m.Tag, "M A C Request")
+			}
+			seen |= 1 << 2
+			v.Data = m.Value
+		case TagCorrelationValue:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "M A C Request")
+			}
+			if seen&(1<<3) != 0 {
+				return repeated(m.Tag, "M A C Request")
+			}
+			seen |= 1 << 3
+			v.CorrelationValue = m.Value
+		case TagInitIndicator:
+			if m.Type != ttlv.Boolean {
+				return wrongType(m, "M A C Request")
+			}
+			if seen&(1<<4) != 0 {
+				return repeated(m.Tag, "M A C Request")
+			}
+			seen |= 1 << 4
+			x := m.Bool()
+			v.InitIndicator = &x
+		case TagFinalIndicator:
+			if m.Type != ttlv.Boolean {
+				return wrongType(m, "M A C Request")
+			}
+			if seen&(1<<5) != 0 {
+				return repeated(m.Tag, "M A C Request")
+			}
+			seen |= 1 << 5
+			x := m.Bool()
+			v.FinalIndicator = &x
+		default:
+			return unknownField(m.Tag, "M A C Request")
+		}
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *MACRequest) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	if !(v.UniqueIdentifier == nil) {
+		b = ttlv.AppendText(b, TagUniqueIdentifier, *v.UniqueIdentifier)
+	}
+	if !(v.CryptographicParameters == nil) {
+		b = v.CryptographicParameters.Append(b, TagCryptographicParameters, ver)
+	}
+	if !ver.Before(V1_2) && !(v.Data == nil) {
+		b = ttlv.AppendBytes(b, TagData, v.Data)
+	}
+	if !ver.Before(V1_3) && !(v.CorrelationValue == nil) {
+		b = ttlv.AppendBytes(b, TagCorrelationValue, v.CorrelationValue)
+	}
+	if !ver.Before(V1_3) && !(v.InitIndicator == nil) {
+		b = ttlv.AppendBool(b, TagInitIndicator, *v.InitIndicator)
+	}
+	if !ver.Before(V1_3) && !(v.FinalIndicator == nil) {
+		b = ttlv.AppendBool(b, TagFinalIndicator, *v.FinalIndicator)
+	}
+	return ttlv.End(b, mark)
+}
+
+// MACResponse is the M A C Response structure. Byte strings and items that Decode set share the message's memory.
+type MACResponse struct {
+	UniqueIdentifier string
+	MACData          []byte
+	CorrelationValue []byte
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *MACResponse) Decode(it ttlv.Item) error {
+	*v = MACResponse{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagUniqueIdentifier:
+			if m.Type != ttlv.TextString {
+				return wrongType(m, "M A C Response")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "M A C Response")
+			}
+			seen |= 1 << 0
+			v.UniqueIdentifier = m.Text()
+		case TagMACData:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "M A C Response")
+			}
+			if seen&(1<<1) != 0 {
+				return repeated(m.Tag, "M A C Response")
+			}
+			seen |= 1 << 1
+			v.MACData = m.Value
+		case TagCorrelationValue:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "M A C Response")
+			}
+			if seen&(1<<2) != 0 {
+				return repeated(m.Tag, "M A C Response")
+			}
+			seen |= 1 << 2
+			v.CorrelationValue = m.Value
+		default:
+			return unknownField(m.Tag, "M A C Response")
+		}
+	}
+	if seen&(1<<0) == 0 {
+		return missing(TagUniqueIdentifier, "M A C Response")
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *MACResponse) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	b = ttlv.AppendText(b, TagUniqueIdentifier, v.UniqueIdentifier)
+	if !ver.Before(V1_2) && !(v.MACData == nil) {
+		b = ttlv.AppendBytes(b, TagMACData, v.MACData)
+	}
+	if !ver.Before(V1_3) && !(v.CorrelationValue == nil) {
+		b = ttlv.AppendBytes(b, TagCorrelationValue, v.CorrelationValue)
+	}
+	return ttlv.End(b, mark)
+}
+
+// MACVerifyRequest is the M A C Verify Request structure. Byte strings and items that Decode set share the message's memory.
+type MACVerifyRequest struct {
+	UniqueIdentifier        *string
+	CryptographicParameters *CryptographicParameters
+	Data                    []byte
+	MACData                 []byte
+	CorrelationValue        []byte
+	InitIndicator           *bool
+	FinalIndicator          *bool
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *MACVerifyRequest) Decode(it ttlv.Item) error {
+	*v = MACVerifyRequest{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagUniqueIdentifier:
+			if m.Type != ttlv.TextString {
+				return wrongType(m, "M A C Verify Request")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "M A C Verify Request")
+			}
+			seen |= 1 << 0
+			x := m.Text()
+			v.UniqueIdentifier = &x
+		case TagCryptographicParameters:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "M A C Verify Request")
+			}
+			if seen&(1<<1) != 0 {
+				return repeated(m.Tag, "M A C Verify Request")
+			}
+			seen |= 1 << 1
+			v.CryptographicParameters = new(CryptographicParameters)
+			if err := v.CryptographicParameters.Decode(m); err != nil {
+				return err
+			}
+		case TagData:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "M A C Verify Request")
+			}
+			if seen&(1<<2) != 0 {
+				return repeated(m.Tag, "M A C Verify Request")
+			}
+			seen |= 1 << 2
+			v.Data = m.Value
+		case TagMACData:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "M A C Verify Request")
+			}
+			if seen&(1<<3) != 0 {
+				return repeated(m.Tag, "M A C Verify Request")
+			}
+			seen |= 1 << 3
+			v.MACData = m.Value
+		case TagCorrelationValue:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "M A C Verify Request")
+			}
+			if seen&(1<<4) != 0 {
+				return repeated(m.Tag, "M A C Verify Request")
+			}
+			seen |= 1 << 4
+			v.CorrelationValue = m.Value
+		case TagInitIndicator:
+			if m.Type != ttlv.Boolean {
+				return wrongType(m, "M A C Verify Request")
+			}
+			if seen&(1<<5) != 0 {
+				return repeated(m.Tag, "M A C Verify Request")
+			}
+			seen |= 1 << 5
+			x := m.Bool()
+			v.InitIndicator = &x
+		case TagFinalIndicator:
+			if m.Type != ttlv.Boolean {
+				return wrongType(m, "M A C Verify Request")
+			}
+			if seen&(1<<6) != 0 {
+				return repeated(m.Tag, "M A C Verify Request")
+			}
+			seen |= 1 << 6
+			x := m.Bool()
+			v.FinalIndicator = &x
+		default:
+			return unknownField(m.Tag, "M A C Verify Request")
+		}
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *MACVerifyRequest) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	if !(v.UniqueIdentifier == nil) {
+		b = ttlv.AppendText(b, TagUniqueIdentifier, *v.UniqueIdentifier)
+	}
+	if !(v.CryptographicParameters == nil) {
+		b = v.CryptographicParameters.Append(b, TagCryptographicParameters, ver)
+	}
+	if !ver.Before(V1_2) && !(v.Data == nil) {
+		b = ttlv.AppendBytes(b, TagData, v.Data)
+	}
+	if !ver.Before(V1_2) && !(v.MACData == nil) {
+		b = ttlv.AppendBytes(b, TagMACData, v.MACData)
+	}
+	if !ver.Before(V1_3) && !(v.CorrelationValue == nil) {
+		b = ttlv.AppendBytes(b, TagCorrelationValue, v.CorrelationValue)
+	}
+	if !ver.Before(V1_3) && !(v.InitIndicator == nil) {
+		b = ttlv.AppendBool(b, TagInitIndicator, *v.InitIndicator)
+	}
+	if !ver.Before(V1_3) && !(v.FinalIndicator == nil) {
+		b = ttlv.AppendBool(b, TagFinalIndicator, *v.FinalIndicator)
+	}
+	return ttlv.End(b, mark)
+}
+
+// MACVerifyResponse is the M A C Verify Response structure. Byte strings and items that Decode set share the message's memory.
+type MACVerifyResponse struct {
+	UniqueIdentifier  string
+	ValidityIndicator ValidityIndicator
+	CorrelationValue  []byte
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *MACVerifyResponse) Decode(it ttlv.Item) error {
+	*v = MACVerifyResponse{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagUniqueIdentifier:
+			if m.Type != ttlv.TextString {
+				return wrongType(m, "M A C Verify Response")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "M A C Verify Response")
+			}
+			seen |= 1 << 0
+			v.UniqueIdentifier = m.Text()
+		case TagValidityIndicator:
+			if m.Type != ttlv.Enumeration {
+				return wrongType(m, "M A C Verify Response")
+			}
+			if seen&(1<<1) != 0 {
+				return repeated(m.Tag, "M A C Verify Response")
+			}
+			seen |= 1 << 1
+			v.ValidityIndicator = ValidityIndicator(m.Enum())
+		case TagCorrelationValue:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "M A C Verify Response")
+			}
+			if seen&(1<<2) != 0 {
+				return repeated(m.Tag, "M A C Verify Response")
+			}
+			seen |= 1 << 2
+			v.CorrelationValue = m.Value
+		default:
+			return unknownField(m.Tag, "M A C Verify Response")
+		}
+	}
+	if seen&(1<<0) == 0 {
+		return missing(TagUniqueIdentifier, "M A C Verify Response")
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *MACVerifyResponse) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	b = ttlv.AppendText(b, TagUniqueIdentifier, v.UniqueIdentifier)
+	if !(v.ValidityIndicator == 0) {
+		b = ttlv.AppendEnum(b, TagValidityIndicator, uint32(v.ValidityIndicator))
+	}
+	if !ver.Before(V1_3) && !(v.CorrelationValue == nil) {
+		b = ttlv.AppendBytes(b, TagCorrelationValue, v.CorrelationValue)
+	}
+	return ttlv.End(b, mark)
+}
+
+// RNGRetrieveRequest is the R N G Retrieve Request structure. Byte strings and items that Decode set share the message's memory.
+type RNGRetrieveRequest struct {
+	DataLength int32
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *RNGRetrieveRequest) Decode(it ttlv.Item) error {
+	*v = RNGRetrieveRequest{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagDataLength:
+			if m.Type != ttlv.Integer {
+				return wrongType(m, "R N G Retrieve Request")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "R N G Retrieve Request")
+			}
+			seen |= 1 << 0
+			v.DataLength = int32(m.Int())
+		default:
+			return unknownField(m.Tag, "R N G Retrieve Request")
+		}
+	}
+	if seen&(1<<0) == 0 {
+		return missing(TagDataLength, "R N G Retrieve Request")
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *RNGRetrieveRequest) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	if !ver.Before(V1_2) {
+		b = ttlv.AppendInt(b, TagDataLength, int32(v.DataLength))
+	}
+	return ttlv.End(b, mark)
+}
+
+// RNGRetrieveResponse is the R N G Retrieve Response structure. Byte strings and items that Decode set share the message's memory.
+type RNGRetrieveResponse struct {
+	Data []byte
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *RNGRetrieveResponse) Decode(it ttlv.Item) error {
+	*v = RNGRetrieveResponse{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagData:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "R N G Retrieve Response")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "R N G Retrieve Response")
+			}
+			seen |= 1 << 0
+			v.Data = m.Value
+		default:
+			return unknownField(m.Tag, "R N G Retrieve Response")
+		}
+	}
+	if seen&(1<<0) == 0 {
+		return missing(TagData, "R N G Retrieve Response")
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *RNGRetrieveResponse) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	if !ver.Before(V1_2) {
+		b = ttlv.AppendBytes(b, TagData, v.Data)
+	}
+	return ttlv.End(b, mark)
+}
+
+// RNGSeedRequest is the R N G Seed Request structure. Byte strings and items that Decode set share the message's memory.
+type RNGSeedRequest struct {
+	Data []byte
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *RNGSeedRequest) Decode(it ttlv.Item) error {
+	*v = RNGSeedRequest{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagData:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "R N G Seed Request")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "R N G Seed Request")
+			}
+			seen |= 1 << 0
+			v.Data = m.Value
+		default:
+			return unknownField(m.Tag, "R N G Seed Request")
+		}
+	}
+	if seen&(1<<0) == 0 {
+		return missing(TagData, "R N G Seed Request")
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *RNGSeedRequest) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	if !ver.Before(V1_2) {
+		b = ttlv.AppendBytes(b, TagData, v.Data)
+	}
+	return ttlv.End(b, mark)
+}
+
+// RNGSeedResponse is the R N G Seed Response structure. Byte strings and items that Decode set share the message's memory.
+type RNGSeedResponse struct {
+	DataLength int32
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *RNGSeedResponse) Decode(it ttlv.Item) error {
+	*v = RNGSeedResponse{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagDataLength:
+			if m.Type != ttlv.Integer {
+				return wrongType(m, "R N G Seed Response")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "R N G Seed Response")
+			}
+			seen |= 1 << 0
+			v.DataLength = int32(m.Int())
+		default:
+			return unknownField(m.Tag, "R N G Seed Response")
+		}
+	}
+	if seen&(1<<0) == 0 {
+		return missing(TagDataLength, "R N G Seed Response")
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *RNGSeedResponse) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	if !ver.Before(V1_2) {
+		b = ttlv.AppendInt(b, TagDataLength, int32(v.DataLength))
+	}
+	return ttlv.End(b, mark)
+}
+
+// HashRequest is the Hash Request structure. Byte strings and items that Decode set share the message's memory.
+type HashRequest struct {
+	CryptographicParameters CryptographicParameters
+	Data                    []byte
+	CorrelationValue        []byte
+	InitIndicator           *bool
+	FinalIndicator          *bool
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *HashRequest) Decode(it ttlv.Item) error {
+	*v = HashRequest{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagCryptographicParameters:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "Hash Request")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "Hash Request")
+			}
+			seen |= 1 << 0
+			if err := v.CryptographicParameters.Decode(m); err != nil {
+				return err
+			}
+		case TagData:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "Hash Request")
+			}
+			if seen&(1<<1) != 0 {
+				return repeated(m.Tag, "Hash Request")
+			}
+			seen |= 1 << 1
+			v.Data = m.Value
+		case TagCorrelationValue:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "Hash Request")
+			}
+			if seen&(1<<2) != 0 {
+				return repeated(m.Tag, "Hash Request")
+			}
+			seen |= 1 << 2
+			v.CorrelationValue = m.Value
+		case TagInitIndicator:
+			if m.Type != ttlv.Boolean {
+				return wrongType(m, "Hash Request")
+			}
+			if seen&(1<<3) != 0 {
+				return repeated(m.Tag, "Hash Request")
+			}
+			seen |= 1 << 3
+			x := m.Bool()
+			v.InitIndicator = &x
+		case TagFinalIndicator:
+			if m.Type != ttlv.Boolean {
+				return wrongType(m, "Hash Request")
+			}
+			if seen&(1<<4) != 0 {
+				return repeated(m.Tag, "Hash Request")
+			}
+			seen |= 1 << 4
+			x := m.Bool()
+			v.FinalIndicator = &x
+		default:
+			return unknownField(m.Tag, "Hash Request")
+		}
+	}
+	if seen&(1<<0) == 0 {
+		return missing(TagCryptographicParameters, "Hash Request")
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *HashRequest) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	b = v.CryptographicParameters.Append(b, TagCryptographicParameters, ver)
+	if !ver.Before(V1_2) && !(v.Data == nil) {
+		b = ttlv.AppendBytes(b, TagData, v.Data)
+	}
+	if !ver.Before(V1_3) && !(v.CorrelationValue == nil) {
+		b = ttlv.AppendBytes(b, TagCorrelationValue, v.CorrelationValue)
+	}
+	if !ver.Before(V1_3) && !(v.InitIndicator == nil) {
+		b = ttlv.AppendBool(b, TagInitIndicator, *v.InitIndicator)
+	}
+	if !ver.Before(V1_3) && !(v.FinalIndicator == nil) {
+		b = ttlv.AppendBool(b, TagFinalIndicator, *v.FinalIndicator)
+	}
+	return ttlv.End(b, mark)
+}
+
+// HashResponse is the Hash Response structure. Byte strings and items that Decode set share the message's memory.
+type HashResponse struct {
+	Data             []byte
+	CorrelationValue []byte
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *HashResponse) Decode(it ttlv.Item) error {
+	*v = HashResponse{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagData:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "Hash Response")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "Hash Response")
+			}
+			seen |= 1 << 0
+			v.Data = m.Value
+		case TagCorrelationValue:
+			if m.Type != ttlv.ByteString {
+				return wrongType(m, "Hash Response")
+			}
+			if seen&(1<<1) != 0 {
+				return repeated(m.Tag, "Hash Response")
+			}
+			seen |= 1 << 1
+			v.CorrelationValue = m.Value
+		default:
+			return unknownField(m.Tag, "Hash Response")
+		}
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *HashResponse) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	if !ver.Before(V1_2) && !(v.Data == nil) {
+		b = ttlv.AppendBytes(b, TagData, v.Data)
+	}
+	if !ver.Before(V1_3) && !(v.CorrelationValue == nil) {
+		b = ttlv.AppendBytes(b, TagCorrelationValue, v.CorrelationValue)
+	}
+	return ttlv.End(b, mark)
+}
+
+// CreateSplitKeyRequest is the Create Split Key Request structure. Byte strings and items that Decode set share the message's memory.
+type CreateSplitKeyRequest struct {
+	ObjectType        ObjectType
+	UniqueIdentifier  *string
+	SplitKeyParts     int32
+	SplitKeyThreshold int32
+	SplitKeyMethod    SplitKeyMethod
+	PrimeFieldSize    *big.Int
+	TemplateAttribute TemplateAttribute
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *CreateSplitKeyRequest) Decode(it ttlv.Item) error {
+	*v = CreateSplitKeyRequest{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagObjectType:
+			if m.Type != ttlv.Enumeration {
+				return wrongType(m, "Create Split Key Request")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "Create Split Key Request")
+			}
+			seen |= 1 << 0
+			v.ObjectType = ObjectType(m.Enum())
+		case TagUniqueIdentifier:
+			if m.Type != ttlv.TextString {
+				return wrongType(m, "Create Split Key Request")
+			}
+			if seen&(1<<1) != 0 {
+				return repeated(m.Tag, "Create Split Key Request")
+			}
+			seen |= 1 << 1
+			x := m.Text()
+			v.UniqueIdentifier = &x
+		case TagSplitKeyParts:
+			if m.Type != ttlv.Integer {
+				return wrongType(m, "Create Split Key Request")
+			}
+			if seen&(1<<2) != 0 {
+				return repeated(m.Tag, "Create Split Key Request")
+			}
+			seen |= 1 << 2
+			v.SplitKeyParts = int32(m.Int())
+		case TagSplitKeyThreshold:
+			if m.Type != ttlv.Integer {
+				return wrongType(m, "Create Split Key Request")
+			}
+			if seen&(1<<3) != 0 {
+				return repeated(m.Tag, "Create Split Key Request")
+			}
+			seen |= 1 << 3
+			v.SplitKeyThreshold = int32(m.Int())
+		case TagSplitKeyMethod:
+			if m.Type != ttlv.Enumeration {
+				return wrongType(m, "Create Split Key Request")
+			}
+			if seen&(1<<4) != 0 {
+				return repeated(m.Tag, "Create Split Key Request")
+			}
+			seen |= 1 << 4
+			v.SplitKeyMethod = SplitKeyMethod(m.Enum())
+		case TagPrimeFieldSize:
+			if m.Type != ttlv.BigInteger {
+				return wrongType(m, "Create Split Key Request")
+			}
+			if seen&(1<<5) != 0 {
+				return repeated(m.Tag, "Create Split Key Request")
+			}
+			seen |= 1 << 5
+			v.PrimeFieldSize = m.BigInt()
+		case TagTemplateAttribute:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "Create Split Key Request")
+			}
+			if seen&(1<<6) != 0 {
+				return repeated(m.Tag, "Create Split Key Request")
+			}
+			seen |= 1 << 6
+			if err := v.TemplateAttribute.Decode(m); err != nil {
+				return err
+			}
+		default:
+			return unknownField(m.Tag, "Create Split Key Request")
+		}
+	}
+	if seen&(1<<0) == 0 {
+		return missing(TagObjectType, "Create Split Key Request")
+	}
+	if seen&(1<<2) == 0 {
+		return missing(TagSplitKeyParts, "Create Split Key Request")
+	}
+	if seen&(1<<3) == 0 {
+		return missing(TagSplitKeyThreshold, "Create Split Key Request")
+	}
+	if seen&(1<<4) == 0 {
+		return missing(TagSplitKeyMethod, "Create Split Key Request")
+	}
+	if seen&(1<<6) == 0 {
+		return missing(TagTemplateAttribute, "Create Split Key Request")
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *CreateSplitKeyRequest) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	b = ttlv.AppendEnum(b, TagObjectType, uint32(v.ObjectType))
+	if !(v.UniqueIdentifier == nil) {
+		b = ttlv.AppendText(b, TagUniqueIdentifier, *v.UniqueIdentifier)
+	}
+	b = ttlv.AppendInt(b, TagSplitKeyParts, int32(v.SplitKeyParts))
+	b = ttlv.AppendInt(b, TagSplitKeyThreshold, int32(v.SplitKeyThreshold))
+	b = ttlv.AppendEnum(b, TagSplitKeyMethod, uint32(v.SplitKeyMethod))
+	if !(v.PrimeFieldSize == nil) {
+		b = ttlv.AppendBigInt(b, TagPrimeFieldSize, v.PrimeFieldSize)
+	}
+	b = v.TemplateAttribute.Append(b, TagTemplateAttribute, ver)
+	return ttlv.End(b, mark)
+}
+
+// CreateSplitKeyResponse is the Create Split Key Response structure. Byte strings and items that Decode set share the message's memory.
+type CreateSplitKeyResponse struct {
+	UniqueIdentifier  []string
+	TemplateAttribute *TemplateAttribute
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *CreateSplitKeyResponse) Decode(it ttlv.Item) error {
+	*v = CreateSplitKeyResponse{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagUniqueIdentifier:
+			if m.Type != ttlv.TextString {
+				return wrongType(m, "Create Split Key Response")
+			}
+			seen |= 1 << 0
+			v.UniqueIdentifier = append(v.UniqueIdentifier, m.Text())
+		case TagTemplateAttribute:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "Create Split Key Response")
+			}
+			if seen&(1<<1) != 0 {
+				return repeated(m.Tag, "Create Split Key Response")
+			}
+			seen |= 1 << 1
+			v.TemplateAttribute = new(TemplateAttribute)
+			if err := v.TemplateAttribute.Decode(m); err != nil {
+				return err
+			}
+		default:
+			return unknownField(m.Tag, "Create Split Key Response")
+		}
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *CreateSplitKeyResponse) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	for i := range v.UniqueIdentifier {
+		b = ttlv.AppendText(b, TagUniqueIdentifier, v.UniqueIdentifier[i])
+	}
+	if !(v.TemplateAttribute == nil) {
+		b = v.TemplateAttribute.Append(b, TagTemplateAttribute, ver)
+	}
+	return ttlv.End(b, mark)
+}
+
+// JoinSplitKeyRequest is the Join Split Key Request structure. Byte strings and items that Decode set share the message's memory.
+type JoinSplitKeyRequest struct {
+	ObjectType        ObjectType
+	UniqueIdentifier  []string
+	SecretDataType    SecretDataType
+	TemplateAttribute *TemplateAttribute
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *JoinSplitKeyRequest) Decode(it ttlv.Item) error {
+	*v = JoinSplitKeyRequest{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagObjectType:
+			if m.Type != ttlv.Enumeration {
+				return wrongType(m, "Join Split Key Request")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "Join Split Key Request")
+			}
+			seen |= 1 << 0
+			v.ObjectType = ObjectType(m.Enum())
+		case TagUniqueIdentifier:
+			if m.Type != ttlv.TextString {
+				return wrongType(m, "Join Split Key Request")
+			}
+			seen |= 1 << 1
+			v.UniqueIdentifier = append(v.UniqueIdentifier, m.Text())
+		case TagSecretDataType:
+			if m.Type != ttlv.Enumeration {
+				return wrongType(m, "Join Split Key Request")
+			}
+			if seen&(1<<2) != 0 {
+				return repeated(m.Tag, "Join Split Key Request")
+			}
+			seen |= 1 << 2
+			v.SecretDataType = SecretDataType(m.Enum())
+		case TagTemplateAttribute:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "Join Split Key Request")
+			}
+			if seen&(1<<3) != 0 {
+				return repeated(m.Tag, "Join Split Key Request")
+			}
+			seen |= 1 << 3
+			v.TemplateAttribute = new(TemplateAttribute)
+			if err := v.TemplateAttribute.Decode(m); err != nil {
+				return err
+			}
+		default:
+			return unknownField(m.Tag, "Join Split Key Request")
+		}
+	}
+	if seen&(1<<0) == 0 {
+		return missing(TagObjectType, "Join Split Key Request")
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *JoinSplitKeyRequest) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	b = ttlv.AppendEnum(b, TagObjectType, uint32(v.ObjectType))
+	for i := range v.UniqueIdentifier {
+		b = ttlv.AppendText(b, TagUniqueIdentifier, v.UniqueIdentifier[i])
+	}
+	if !(v.SecretDataType == 0) {
+		b = ttlv.AppendEnum(b, TagSecretDataType, uint32(v.SecretDataType))
+	}
+	if !(v.TemplateAttribute == nil) {
+		b = v.TemplateAttribute.Append(b, TagTemplateAttribute, ver)
+	}
+	return ttlv.End(b, mark)
+}
+
+// JoinSplitKeyResponse is the Join Split Key Response structure. Byte strings and items that Decode set share the message's memory.
+type JoinSplitKeyResponse struct {
+	UniqueIdentifier  string
+	TemplateAttribute *TemplateAttribute
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *JoinSplitKeyResponse) Decode(it ttlv.Item) error {
+	*v = JoinSplitKeyResponse{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagUniqueIdentifier:
+			if m.Type != ttlv.TextString {
+				return wrongType(m, "Join Split Key Response")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "Join Split Key Response")
+			}
+			seen |= 1 << 0
+			v.UniqueIdentifier = m.Text()
+		case TagTemplateAttribute:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "Join Split Key Response")
+			}
+			if seen&(1<<1) != 0 {
+				return repeated(m.Tag, "Join Split Key Response")
+			}
+			seen |= 1 << 1
+			v.TemplateAttribute = new(TemplateAttribute)
+			if err := v.TemplateAttribute.Decode(m); err != nil {
+				return err
+			}
+		default:
+			return unknownField(m.Tag, "Join Split Key Response")
+		}
+	}
+	if seen&(1<<0) == 0 {
+		return missing(TagUniqueIdentifier, "Join Split Key Response")
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *JoinSplitKeyResponse) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	b = ttlv.AppendText(b, TagUniqueIdentifier, v.UniqueIdentifier)
+	if !(v.TemplateAttribute == nil) {
+		b = v.TemplateAttribute.Append(b, TagTemplateAttribute, ver)
+	}
+	return ttlv.End(b, mark)
+}
+
+// ExportRequest is the Export Request structure. Byte strings and items that Decode set share the message's memory.
+type ExportRequest struct {
+	UniqueIdentifier         *string
+	KeyFormatType            KeyFormatType
+	KeyWrapType              KeyWrapType
+	KeyCompressionType       KeyCompressionType
+	KeyWrappingSpecification *KeyWrappingSpecification
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *ExportRequest) Decode(it ttlv.Item) error {
+	*v = ExportRequest{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagUniqueIdentifier:
+			if m.Type != ttlv.TextString {
+				return wrongType(m, "Export Request")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "Export Request")
+			}
+			seen |= 1 << 0
+			x := m.Text()
+			v.UniqueIdentifier = &x
+		case TagKeyFormatType:
+			if m.Type != ttlv.Enumeration {
+				return wrongType(m, "Export Request")
+			}
+			if seen&(1<<1) != 0 {
+				return repeated(m.Tag, "Export Request")
+			}
+			seen |= 1 << 1
+			v.KeyFormatType = KeyFormatType(m.Enum())
+		case TagKeyWrapType:
+			if m.Type != ttlv.Enumeration {
+				return wrongType(m, "Export Request")
+			}
+			if seen&(1<<2) != 0 {
+				return repeated(m.Tag, "Export Request")
+			}
+			seen |= 1 << 2
+			v.KeyWrapType = KeyWrapType(m.Enum())
+		case TagKeyCompressionType:
+			if m.Type != ttlv.Enumeration {
+				return wrongType(m, "Export Request")
+			}
+			if seen&(1<<3) != 0 {
+				return repeated(m.Tag, "Export Request")
+			}
+			seen |= 1 << 3
+			v.KeyCompressionType = KeyCompressionType(m.Enum())
+		case TagKeyWrappingSpecification:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "Export Request")
+			}
+			if seen&(1<<4) != 0 {
+				return repeated(m.Tag, "Export Request")
+			}
+			seen |= 1 << 4
+			v.KeyWrappingSpecification = new(KeyWrappingSpecification)
+			if err := v.KeyWrappingSpecification.Decode(m); err != nil {
+				return err
+			}
+		default:
+			return unknownField(m.Tag, "Export Request")
+		}
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *ExportRequest) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	if !(v.UniqueIdentifier == nil) {
+		b = ttlv.AppendText(b, TagUniqueIdentifier, *v.UniqueIdentifier)
+	}
+	if !(v.KeyFormatType == 0) {
+		b = ttlv.AppendEnum(b, TagKeyFormatType, uint32(v.KeyFormatType))
+	}
+	if !ver.Before(V1_4) && !(v.KeyWrapType == 0) {
+		b = ttlv.AppendEnum(b, TagKeyWrapType, uint32(v.KeyWrapType))
+	}
+	if !(v.KeyCompressionType == 0) {
+		b = ttlv.AppendEnum(b, TagKeyCompressionType, uint32(v.KeyCompressionType))
+	}
+	if !(v.KeyWrappingSpecification == nil) {
+		b = v.KeyWrappingSpecification.Append(b, TagKeyWrappingSpecification, ver)
+	}
+	return ttlv.End(b, mark)
+}
+
+// ExportResponse is the Export Response structure. Byte strings and items that Decode set share the message's memory.
+type ExportResponse struct {
+	ObjectType       ObjectType
+	UniqueIdentifier string
+	Attribute        []Attribute
+	Certificate      *Certificate
+	SymmetricKey     *SymmetricKey
+	PrivateKey       *PrivateKey
+	PublicKey        *PublicKey
+	SplitKey         *SplitKey
+	Template         *Template
+	SecretData       *SecretData
+	OpaqueObject     *OpaqueObject
+	PGPKey           *PGPKey
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *ExportResponse) Decode(it ttlv.Item) error {
+	*v = ExportResponse{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagObjectType:
+			if m.Type != ttlv.Enumeration {
+				return wrongType(m, "Export Response")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "Export Response")
+			}
+			seen |= 1 << 0
+			v.ObjectType = ObjectType(m.Enum())
+		case TagUniqueIdentifier:
+			if m.Type != ttlv.TextString {
+				return wrongType(m, "Export Response")
+			}
+			if seen&(1<<1) != 0 {
+				return repeated(m.Tag, "Export Response")
+			}
+			seen |= 1 << 1
+			v.UniqueIdentifier = m.Text()
+		case TagAttribute:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "Export Response")
+			}
+			seen |= 1 << 2
+			var x Attribute
+			if err := x.Decode(m); err != nil {
+				return err
+			}
+			v.Attribute = append(v.Attribute, x)
+		case TagCertificate:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "Export Response")
+			}
+			if seen&(1<<3) != 0 {
+				return repeated(m.Tag, "Export Response")
+			}
+			seen |= 1 << 3
+			v.Certificate = new(Certificate)
+			if err := v.Certificate.Decode(m); err != nil {
+				return err
+			}
+		case TagSymmetricKey:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "Export Response")
+			}
+			if seen&(1<<4) != 0 {
+				return repeated(m.Tag, "Export Response")
+			}
+			seen |= 1 << 4
+			v.SymmetricKey = new(SymmetricKey)
+			if err := v.SymmetricKey.Decode(m); err != nil {
+				return err
+			}
+		case TagPrivateKey:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "Export Response")
+			}
+			if seen&(1<<5) != 0 {
+				return repeated(m.Tag, "Export Response")
+			}
+			seen |= 1 << 5
+			v.PrivateKey = new(PrivateKey)
+			if err := v.PrivateKey.Decode(m); err != nil {
+				return err
+			}
+		case TagPublicKey:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "Export Response")
+			}
+			if seen&(1<<6) != 0 {
+				return repeated(m.Tag, "Export Response")
+			}
+			seen |= 1 << 6
+			v.PublicKey = new(PublicKey)
+			if err := v.PublicKey.Decode(m); err != nil {
+				return err
+			}
+		case TagSplitKey:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "Export Response")
+			}
+			if seen&(1<<7) != 0 {
+				return repeated(m.Tag, "Export Response")
+			}
+			seen |= 1 << 7
+			v.SplitKey = new(SplitKey)
+			if err := v.SplitKey.Decode(m); err != nil {
+				return err
+			}
+		case TagTemplate:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "Export Response")
+			}
+			if seen&(1<<8) != 0 {
+				return repeated(m.Tag, "Export Response")
+			}
+			seen |= 1 << 8
+			v.Template = new(Template)
+			if err := v.Template.Decode(m); err != nil {
+				return err
+			}
+		case TagSecretData:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "Export Response")
+			}
+			if seen&(1<<9) != 0 {
+				return repeated(m.Tag, "Export Response")
+			}
+			seen |= 1 << 9
+			v.SecretData = new(SecretData)
+			if err := v.SecretData.Decode(m); err != nil {
+				return err
+			}
+		case TagOpaqueObject:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "Export Response")
+			}
+			if seen&(1<<10) != 0 {
+				return repeated(m.Tag, "Export Response")
+			}
+			seen |= 1 << 10
+			v.OpaqueObject = new(OpaqueObject)
+			if err := v.OpaqueObject.Decode(m); err != nil {
+				return err
+			}
+		case TagPGPKey:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "Export Response")
+			}
+			if seen&(1<<11) != 0 {
+				return repeated(m.Tag, "Export Response")
+			}
+			seen |= 1 << 11
+			v.PGPKey = new(PGPKey)
+			if err := v.PGPKey.Decode(m); err != nil {
+				return err
+			}
+		default:
+			return unknownField(m.Tag, "Export Response")
+		}
+	}
+	if seen&(1<<0) == 0 {
+		return missing(TagObjectType, "Export Response")
+	}
+	if seen&(1<<1) == 0 {
+		return missing(TagUniqueIdentifier, "Export Response")
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *ExportResponse) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	b = ttlv.AppendEnum(b, TagObjectType, uint32(v.ObjectType))
+	b = ttlv.AppendText(b, TagUniqueIdentifier, v.UniqueIdentifier)
+	for i := range v.Attribute {
+		b = v.Attribute[i].Append(b, TagAttribute, ver)
+	}
+	if !(v.Certificate == nil) {
+		b = v.Certificate.Append(b, TagCertificate, ver)
+	}
+	if !(v.SymmetricKey == nil) {
+		b = v.SymmetricKey.Append(b, TagSymmetricKey, ver)
+	}
+	if !(v.PrivateKey == nil) {
+		b = v.PrivateKey.Append(b, TagPrivateKey, ver)
+	}
+	if !(v.PublicKey == nil) {
+		b = v.PublicKey.Append(b, TagPublicKey, ver)
+	}
+	if !(v.SplitKey == nil) {
+		b = v.SplitKey.Append(b, TagSplitKey, ver)
+	}
+	if !(v.Template == nil) {
+		b = v.Template.Append(b, TagTemplate, ver)
+	}
+	if !(v.SecretData == nil) {
+		b = v.SecretData.Append(b, TagSecretData, ver)
+	}
+	if !(v.OpaqueObject == nil) {
+		b = v.OpaqueObject.Append(b, TagOpaqueObject, ver)
+	}
+	if !ver.Before(V1_2) && !(v.PGPKey == nil) {
+		b = v.PGPKey.Append(b, TagPGPKey, ver)
+	}
+	return ttlv.End(b, mark)
+}
+
+// ImportRequest is the Import Request structure. Byte strings and items that Decode set share the message's memory.
+type ImportRequest struct {
+	UniqueIdentifier string
+	ObjectType       ObjectType
+	ReplaceExisting  ttlv.Item
+	KeyWrapType      KeyWrapType
+	Attribute        []Attribute
+	Certificate      *Certificate
+	SymmetricKey     *SymmetricKey
+	PrivateKey       *PrivateKey
+	PublicKey        *PublicKey
+	SplitKey         *SplitKey
+	Template         *Template
+	SecretData       *SecretData
+	OpaqueObject     *OpaqueObject
+	PGPKey           *PGPKey
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *ImportRequest) Decode(it ttlv.Item) error {
+	*v = ImportRequest{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagUniqueIdentifier:
+			if m.Type != ttlv.TextString {
+				return wrongType(m, "Import Request")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "Import Request")
+			}
+			seen |= 1 << 0
+			v.UniqueIdentifier = m.Text()
+		case TagObjectType:
+			if m.Type != ttlv.Enumeration {
+				return wrongType(m, "Import Request")
+			}
+			if seen&(1<<1) != 0 {
+				return repeated(m.Tag, "Import Request")
+			}
+			seen |= 1 << 1
+			v.ObjectType = ObjectType(m.Enum())
+		case TagReplaceExisting:
+			if seen&(1<<2) != 0 {
+				return repeated(m.Tag, "Import Request")
+			}
+			seen |= 1 << 2
+			v.ReplaceExisting = m
+		case TagKeyWrapType:
+			if m.Type != ttlv.Enumeration {
+				return wrongType(m, "Import Request")
+			}
+			if seen&(1<<3) != 0 {
+				return repeated(m.Tag, "Import Request")
+			}
+			seen |= 1 << 3
+			v.KeyWrapType = KeyWrapType(m.Enum())
+		case TagAttribute:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "Import Request")
+			}
+			seen |= 1 << 4
+			var x Attribute
+			if err := x.Decode(m); err != nil {
+				return err
+			}
+			v.Attribute = append(v.Attribute, x)
+		case TagCertificate:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "Import Request")
+			}
+			if seen&(1<<5) != 0 {
+				return repeated(m.Tag, "Import Request")
+			}
+			seen |= 1 << 5
+			v.Certificate = new(Certificate)
+			if err := v.Certificate.Decode(m); err != nil {
+				return err
+			}
+		case TagSymmetricKey:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "Import Request")
+			}
+			if seen&(1<<6) != 0 {
+				return repeated(m.Tag, "Import Request")
+			}
+			seen |= 1 << 6
+			v.SymmetricKey = new(SymmetricKey)
+			if err := v.SymmetricKey.Decode(m); err != nil {
+				return err
+			}
+		case TagPrivateKey:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "Import Request")
+			}
+			if seen&(1<<7) != 0 {
+				return repeated(m.Tag, "Import Request")
+			}
+			seen |= 1 << 7
+			v.PrivateKey = new(PrivateKey)
+			if err := v.PrivateKey.Decode(m); err != nil {
+				return err
+			}
+		case TagPublicKey:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "Import Request")
+			}
+			if seen&(1<<8) != 0 {
+				return repeated(m.Tag, "Import Request")
+			}
+			seen |= 1 << 8
+			v.PublicKey = new(PublicKey)
+			if err := v.PublicKey.Decode(m); err != nil {
+				return err
+			}
+		case TagSplitKey:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "Import Request")
+			}
+			if seen&(1<<9) != 0 {
+				return repeated(m.Tag, "Import Request")
+			}
+			seen |= 1 << 9
+			v.SplitKey = new(SplitKey)
+			if err := v.SplitKey.Decode(m); err != nil {
+				return err
+			}
+		case TagTemplate:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "Import Request")
+			}
+			if seen&(1<<10) != 0 {
+				return repeated(m.Tag, "Import Request")
+			}
+			seen |= 1 << 10
+			v.Template = new(Template)
+			if err := v.Template.Decode(m); err != nil {
+				return err
+			}
+		case TagSecretData:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "Import Request")
+			}
+			if seen&(1<<11) != 0 {
+				return repeated(m.Tag, "Import Request")
+			}
+			seen |= 1 << 11
+			v.SecretData = new(SecretData)
+			if err := v.SecretData.Decode(m); err != nil {
+				return err
+			}
+		case TagOpaqueObject:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "Import Request")
+			}
+			if seen&(1<<12) != 0 {
+				return repeated(m.Tag, "Import Request")
+			}
+			seen |= 1 << 12
+			v.OpaqueObject = new(OpaqueObject)
+			if err := v.OpaqueObject.Decode(m); err != nil {
+				return err
+			}
+		case TagPGPKey:
+			if m.Type != ttlv.Structure {
+				return wrongType(m, "Import Request")
+			}
+			if seen&(1<<13) != 0 {
+				return repeated(m.Tag, "Import Request")
+			}
+			seen |= 1 << 13
+			v.PGPKey = new(PGPKey)
+			if err := v.PGPKey.Decode(m); err != nil {
+				return err
+			}
+		default:
+			return unknownField(m.Tag, "Import Request")
+		}
+	}
+	if seen&(1<<0) == 0 {
+		return missing(TagUniqueIdentifier, "Import Request")
+	}
+	if seen&(1<<1) == 0 {
+		return missing(TagObjectType, "Import Request")
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *ImportRequest) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
+	b, mark := ttlv.Begin(b, tag)
+	b = ttlv.AppendText(b, TagUniqueIdentifier, v.UniqueIdentifier)
+	b = ttlv.AppendEnum(b, TagObjectType, uint32(v.ObjectType))
+	if !ver.Before(V1_4) && !(v.ReplaceExisting.IsZero()) {
+		b = ttlv.AppendItem(b, TagReplaceExisting, v.ReplaceExisting)
+	}
+	if !ver.Before(V1_4) && !(v.KeyWrapType == 0) {
+		b = ttlv.AppendEnum(b, TagKeyWrapType, uint32(v.KeyWrapType))
+	}
+	for i := range v.Attribute {
+		b = v.Attribute[i].Append(b, TagAttribute, ver)
+	}
+	if !(v.Certificate == nil) {
+		b = v.Certificate.Append(b, TagCertificate, ver)
+	}
+	if !(v.SymmetricKey == nil) {
+		b = v.SymmetricKey.Append(b, TagSymmetricKey, ver)
+	}
+	if !(v.PrivateKey == nil) {
+		b = v.PrivateKey.Append(b, TagPrivateKey, ver)
+	}
+	if !(v.PublicKey == nil) {
+		b = v.PublicKey.Append(b, TagPublicKey, ver)
+	}
+	if !(v.SplitKey == nil) {
+		b = v.SplitKey.Append(b, TagSplitKey, ver)
+	}
+	if !(v.Template == nil) {
+		b = v.Template.Append(b, TagTemplate, ver)
+	}
+	if !(v.SecretData == nil) {
+		b = v.SecretData.Append(b, TagSecretData, ver)
+	}
+	if !(v.OpaqueObject == nil) {
+		b = v.OpaqueObject.Append(b, TagOpaqueObject, ver)
+	}
+	if !ver.Before(V1_2) && !(v.PGPKey == nil) {
+		b = v.PGPKey.Append(b, TagPGPKey, ver)
+	}
+	return ttlv.End(b, mark)
+}
+
+// ImportResponse is the Import Response structure. Byte strings and items that Decode set share the message's memory.
+type ImportResponse struct {
+	UniqueIdentifier string
+}
+
+// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.
+func (v *ImportResponse) Decode(it ttlv.Item) error {
+	*v = ImportResponse{}
+	var seen uint64
+	for m := range it.Members {
+		switch m.Tag {
+		case TagUniqueIdentifier:
+			if m.Type != ttlv.TextString {
+				return wrongType(m, "Import Response")
+			}
+			if seen&(1<<0) != 0 {
+				return repeated(m.Tag, "Import Response")
+			}
+			seen |= 1 << 0
+			v.UniqueIdentifier = m.Text()
+		default:
+			return unknownField(m.Tag, "Import Response")
+		}
+	}
+	if seen&(1<<0) == 0 {
+		return missing(TagUniqueIdentifier, "Import Response")
+	}
+	return nil
+}
+
+// Append appends the structure under tag, without members that version ver does not have.
+func (v *ImportResponse) Append(b []byte, tag ttlv.Tag, ver Version) []byte {
 	b, mark := ttlv.Begin(b, tag)
 	b = ttlv.AppendText(b, TagUniqueIdentifier, v.UniqueIdentifier)
 	return ttlv.End(b, mark)

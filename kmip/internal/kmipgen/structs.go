@@ -149,7 +149,10 @@ func one(b *bytes.Buffer, s registry.Struct, title string, masks map[string]bool
 }
 
 func decode(b *bytes.Buffer, s registry.Struct, name, title string, kinds []kind) {
-	fmt.Fprintf(b, "// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.\nfunc (v *%s) Decode(it ttlv.Item) error {\n*v = %s{}\nvar seen uint64\n", name, name)
+	fmt.Fprintf(b, "// Decode sets v from a structure that ttlv.Parse accepted. Errors are *Error.\nfunc (v *%s) Decode(it ttlv.Item) error {\n*v = %s{}\n", name, name)
+	if len(s.Members) > 0 {
+		b.WriteString("var seen uint64\n")
+	}
 	b.WriteString("for m := range it.Members {\nswitch m.Tag {\n")
 	for i, m := range s.Members {
 		k := kinds[i]
