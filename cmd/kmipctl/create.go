@@ -1,0 +1,242 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/pflag"
+
+	"kmipd/kmip"
+	"kmipd/kmip/client"
+)
+
+var cmdCreate = command{
+	name: "create", short: "make a symmetric key or secret data on the server",
+	about: `Without --usage a key is for encrypting and decrypting, an HMAC key for making and verifying MACs. With --template the
+usage, algorithm and length that are not named are left to the template.`,
+	examples: []string{
+		"create --algorithm AES --length 256 --name first-key",
+		"create --algorithm AES --length 256 --usage wrap,unwrap --name kek --activation-date now --sensitive",
+		"create --algorithm HMAC-SHA256 --length 256 --group tokens --attribute x-Owner=alice",
+		"create --type secret-data --length 256 --name seed",
+		"create --template disk-keys --name disk-7",
+	},
+	setup: func(f *pflag.FlagSet) action {
+		c := &create{}
+		f.StringVar(&c.typ, "type", "symmetric-key", "symmetric-key or secret-data")
+		f.StringVar(&c.algorithm, "algorithm", "", "Cryptographic Algorithm: `AES`, 3DES, HMAC-SHA256, ... (default AES for a symmetric key)")
+		f.Int32Var(&c.length, "length", 0, "Cryptographic Length in `bits` (default 256 for AES)")
+		c.newObject.define(f)
+		return c.run
+	},
+}
+
+type create struct {
+	newObject
+	typ, algorithm string
+	length         int32
+}
+
+func (c *create) run(ctx context.Context, k *kit, args []string) (result, error) {
+	if err := none(args); err != nil {
+		return nil, err
+	}
+	req, err := c.request()
+	if err != nil {
+		return nil, err
+	}
+	conn, err := k.client(ctx)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := client.Do[kmip.CreateRequest, kmip.CreateResponse](ctx, conn, kmip.OperationCreate, req)
+	if err != nil {
+		return nil, err
+	}
+	return &identified{resp.UniqueIdentifier, resp.ObjectType.String(), implicit(resp.TemplateAttribute)}, nil
+}
+
+func (c *create) request() (*kmip.CreateRequest, error) {
+	typ, err := parseObjectType(c.typ)
+	if err != nil {
+		return nil, err
+	}
+	alg, err := parseAlgorithm(c.algorithm)
+	if err != nil {
+		return nil, usageError("%v", err)
+	}
+	list, err := c.list()
+	if err != nil {
+		return nil, err
+	}
+	// A template decides what the flags leave open, so nothing is assumed beside one.
+	assume := len(c.templates) == 0
+	key := typ == kmip.ObjectTypeSymmetricKey
+	if alg == 0 && key && assume && !has(list, "Cryptographic Algorithm") {
+		alg = kmip.CryptographicAlgorithmAES
+	}
+	if c.length == 0 && alg == kmip.CryptographicAlgorithmAES && assume && !has(list, "Cryptographic Length") {
+		c.length = 256
+	}
+	var head []kmip.Attribute
+	if alg != 0 {
+		head = append(head, enumAttribute("Cryptographic Algorithm", alg))
+	}
+	if c.length != 0 {
+		head = append(head, intAttribute("Cryptographic Length", c.length))
+	}
+	if key && assume && !has(list, "Cryptographic Usage Mask") {
+		head = append(head, intAttribute("Cryptographic Usage Mask", secretUsage(alg)))
+	}
+	return &kmip.CreateRequest{ObjectType: typ, TemplateAttribute: kmip.TemplateAttribute{
+		Name: templateNames(c.templates), Attribute: append(append(head, list...), c.release()...)}}, nil
+}
+
+func parseObjectType(s string) (kmip.ObjectType, error) {
+	v, err := parseEnum("ObjectType", s)
+	if err != nil {
+		return 0, usageError("--type: %v", err)
+	}
+	return kmip.ObjectType(v), nil
+}
+
+var cmdCreateKeyPair = command{
+	name: "create-key-pair", short: "make an RSA or elliptic curve key pair on the server",
+	about: `Without --private-usage and --public-usage the keys are for what the algorithm does: RSA signs, decrypts and unwraps, EC and
+ECDSA sign, ECDH agrees on keys.`,
+	examples: []string{
+		"create-key-pair --algorithm RSA --length 3072 --private-name ca-key --public-name ca-pub",
+		"create-key-pair --algorithm EC --curve P-256 --private-usage sign --public-usage verify --activation-date now",
+		"create-key-pair --algorithm EC --curve P-384 --extractable=false --attribute 'Object Group=signers'",
+	},
+	setup: func(f *pflag.FlagSet) action {
+		c := &createPair{}
+		f.StringVar(&c.algorithm, "algorithm", "", "Cryptographic Algorithm: `RSA`, EC, ECDSA or ECDH (required without --template)")
+		f.Int32Var(&c.length, "length", 0, "Cryptographic Length in `bits` (default 3072 for RSA)")
+		f.StringVar(&c.curve, "curve", "", "Recommended `Curve`: P-256, P-384, P-521")
+		for _, h := range []struct {
+			p    *half
+			name string
+		}{{&c.private, "private"}, {&c.public, "public"}} {
+			f.StringArrayVar(&h.p.names, h.name+"-name", nil, "`Name` of the "+h.name+" key; may be repeated")
+			f.StringVar(&h.p.usage, h.name+"-usage", "", "`list` of what the "+h.name+" key is for")
+			f.StringArrayVar(&h.p.templates, h.name+"-template", nil, "`Name` of a template for the "+h.name+" key; may be repeated")
+			f.StringArrayVar(&h.p.attributes, h.name+"-attribute", nil, "attribute of the "+h.name+" key, as `NAME=VALUE`; may be repeated")
+		}
+		f.StringArrayVar(&c.groups, "group", nil, "`Object Group` of both keys; may be repeated")
+		f.StringArrayVar(&c.templates, "template", nil, "`Name` of a template for both keys; may be repeated")
+		c.newObject.defineCommon(f)
+		return c.run
+	},
+}
+
+// half is the flags of one key of a pair.
+type half struct {
+	names, templates, attributes []string
+	usage                        string
+}
+
+type createPair struct {
+	newObject
+	algorithm, curve string
+	length           int32
+	private, public  half
+}
+
+func (c *createPair) run(ctx context.Context, k *kit, args []string) (result, error) {
+	if err := none(args); err != nil {
+		return nil, err
+	}
+	req, err := c.request()
+	if err != nil {
+		return nil, err
+	}
+	conn, err := k.client(ctx)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := client.Do[kmip.CreateKeyPairRequest, kmip.CreateKeyPairResponse](ctx, conn, kmip.OperationCreateKeyPair, req)
+	if err != nil {
+		return nil, err
+	}
+	return &pair{resp.PrivateKeyUniqueIdentifier, resp.PublicKeyUniqueIdentifier,
+		implicit(resp.PrivateKeyTemplateAttribute), implicit(resp.PublicKeyTemplateAttribute)}, nil
+}
+
+func (c *createPair) request() (*kmip.CreateKeyPairRequest, error) {
+	alg, err := parseAlgorithm(c.algorithm)
+	if err != nil {
+		return nil, usageError("%v", err)
+	}
+	common, err := c.list()
+	if err != nil {
+		return nil, err
+	}
+	assume := len(c.templates)+len(c.private.templates)+len(c.public.templates) == 0
+	if alg == 0 && assume && !has(common, "Cryptographic Algorithm") {
+		return nil, usageError("name the algorithm with --algorithm RSA or EC")
+	}
+	if c.length == 0 && alg == kmip.CryptographicAlgorithmRSA && assume && !has(common, "Cryptographic Length") {
+		c.length = 3072
+	}
+	var head []kmip.Attribute
+	if alg != 0 {
+		head = append(head, enumAttribute("Cryptographic Algorithm", alg))
+	}
+	if c.length != 0 {
+		head = append(head, intAttribute("Cryptographic Length", c.length))
+	}
+	if c.curve != "" {
+		v, err := parseEnum("RecommendedCurve", c.curve)
+		if err != nil {
+			return nil, usageError("--curve: %v", err)
+		}
+		d := kmip.CryptographicDomainParameters{RecommendedCurve: kmip.RecommendedCurve(v)}
+		head = append(head, attribute("Cryptographic Domain Parameters", d.Append(nil, kmip.TagAttributeValue, kmip.V1_4)))
+	}
+	private, bad := c.private.template("private", alg, assume)
+	public, more := c.public.template("public", alg, assume)
+	if err := joined("", append(bad, more...)); err != nil {
+		return nil, err
+	}
+	// What may leave the server is a matter of the private key: the public one is public.
+	private.Attribute = append(private.Attribute, c.release()...)
+	return &kmip.CreateKeyPairRequest{PrivateKeyTemplateAttribute: private, PublicKeyTemplateAttribute: public,
+		CommonTemplateAttribute: &kmip.TemplateAttribute{Name: templateNames(c.templates), Attribute: append(head, common...)}}, nil
+}
+
+func (h *half) template(which string, alg kmip.CryptographicAlgorithm, assume bool) (*kmip.TemplateAttribute, []error) {
+	ta := &kmip.TemplateAttribute{Name: templateNames(h.templates)}
+	for _, n := range h.names {
+		ta.Attribute = append(ta.Attribute, nameAttribute(n))
+	}
+	list, problems := parseAttributes(which+"-attribute", h.attributes)
+	switch {
+	case h.usage != "":
+		a, err := usageAttribute(h.usage)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("--%s-usage: %w", which, err))
+		}
+		ta.Attribute = append(ta.Attribute, a)
+	case assume && alg != 0 && !has(list, "Cryptographic Usage Mask"):
+		ta.Attribute = append(ta.Attribute, intAttribute("Cryptographic Usage Mask", pairUsage(alg, which == "private")))
+	}
+	ta.Attribute = append(ta.Attribute, list...)
+	return ta, problems
+}
+
+// pair is the result of Create Key Pair.
+type pair struct {
+	Private           string          `json:"private_key_unique_identifier"`
+	Public            string          `json:"public_key_unique_identifier"`
+	PrivateAttributes []attributeView `json:"private_key_attributes,omitempty"`
+	PublicAttributes  []attributeView `json:"public_key_attributes,omitempty"`
+}
+
+func (p *pair) rows() []row {
+	out := append([]row{text("Private Key Unique Identifier", p.Private)}, attributeRows(p.PrivateAttributes)...)
+	out = append(out, text("Public Key Unique Identifier", p.Public))
+	return append(out, attributeRows(p.PublicAttributes)...)
+}
+
+func (p *pair) ids() []string { return []string{p.Private, p.Public} }
