@@ -31,6 +31,11 @@ func BenchmarkToken(b *testing.B) {
 		b.Fatal(err)
 	}
 	ref := secret(kek.ID)
+	half := hsm.KeySpec{ID: hsm.NewTokenID(), Type: hsm.KeyEC, Curve: hsm.CurveP256, Extractable: true}
+	private := hsm.Ref{Class: hsm.ClassPrivateKey, ID: half.ID}
+	if _, err := tok.GenerateKeyPair(ctx, hsm.PairSpec{Private: half, Public: half}); err != nil {
+		b.Fatal(err)
+	}
 	value := make(hsm.Material, 32)
 	rand.Read(value) // never fails
 	how := hsm.WrapSpec{Mechanism: hsm.WrapAESKWP}
@@ -63,6 +68,8 @@ func BenchmarkToken(b *testing.B) {
 		}},
 		{"ExportAES", func() error { _, err := tok.Export(ctx, ref, 256); return err }},
 		{"WrapAES", func() error { _, err := tok.Wrap(ctx, ref, how, ref, 256); return err }},
+		{"WrapBytesComposed", func() error { _, err := tok.WrapBytes(ctx, ref, how, value[:21]); return err }},
+		{"WrapP256Composed", func() error { _, err := tok.Wrap(ctx, ref, how, private, 0); return err }},
 		{"WrapBytes", func() error { _, err := tok.WrapBytes(ctx, ref, how, value); return err }},
 		{"Digest", func() error { _, err := tok.Digest(ctx, ref, 256); return err }},
 		{"Random32", func() error { _, err := tok.Random(ctx, 32); return err }},

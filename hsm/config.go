@@ -39,7 +39,8 @@ type Config struct {
 	TokenLabel, TokenSerial string
 	PIN                     PIN
 
-	// MaxSessions bounds the session pool. 0: four per processor and at least 8, as far as the token has that many.
+	// MaxSessions bounds the session pool; the anchor and crypto11 take up to three sessions more. 0: four per processor
+	// and at least 8, as far as the token has that many.
 	MaxSessions  int
 	MutationLock LockMode
 	// CallTimeout bounds every wait for a session or lock, besides the caller's context. 0: 30 s.

@@ -221,12 +221,14 @@ type Token interface {
 	// Destroy removes an object. A missing object gives ErrNotFound.
 	Destroy(ctx context.Context, ref Ref) error
 
-	// Wrap wraps target (a secret or private key; bits as in Export) under the wrapping key, on the token alone.
+	// Wrap wraps target (a secret or private key; bits as in Export) under the wrapping key, on the token alone where
+	// the Capabilities do not say "composed".
 	Wrap(ctx context.Context, wrapping Ref, how WrapSpec, target Ref, bits int) ([]byte, error)
 	// WrapBytes wraps octets under the wrapping key: they go to the token as a session object through the transport
 	// key and leave it wrapped. KMIP needs it for the TTLV encoding option, where more than the key is wrapped.
 	WrapBytes(ctx context.Context, wrapping Ref, how WrapSpec, value Material) ([]byte, error)
-	// Unwrap unwraps a secret or private key into a persistent object, on the token alone.
+	// Unwrap unwraps a secret or private key into a persistent object, on the token alone where the Capabilities do not
+	// say "composed". Bits 0 in the spec of a secret key means that its length is not known.
 	Unwrap(ctx context.Context, unwrapping Ref, how WrapSpec, wrapped []byte, class Class, spec KeySpec) (SecretOutcome, error)
 	// UnwrapBytes is the inverse of WrapBytes. The receiver wipes the result.
 	UnwrapBytes(ctx context.Context, unwrapping Ref, how WrapSpec, wrapped []byte) (Material, error)

@@ -219,6 +219,12 @@ const (
 func (m *module) attributes(s p11.SessionHandle, h handle, kinds ...uint) ([][]byte, error) {
 	const stride = 256
 	buf, lens := make([]byte, stride*len(kinds)), make([]uint, len(kinds))
+	for i, kind := range kinds {
+		lens[i] = stride
+		if kind == p11.CKA_CLASS || kind == p11.CKA_KEY_TYPE {
+			lens[i] = ulongSize // NSS wants numbers to have exactly their room
+		}
+	}
 	rv := m.native.getAttributes(uint(s), uint(h), kinds, lens, buf, stride)
 	switch rv {
 	case p11.CKR_ATTRIBUTE_TYPE_INVALID, p11.CKR_ATTRIBUTE_SENSITIVE, p11.CKR_BUFFER_TOO_SMALL:
@@ -264,7 +270,7 @@ func (m *module) attribute(s p11.SessionHandle, h handle, kind uint) ([]byte, er
 	if n == notThere || n > maxAttribute {
 		return nil, &Error{Kind: KindInternal, Call: "C_GetAttributeValue", Text: "length of an attribute"}
 	}
-	out, lens := make([]byte, n), []uint{0}
+	out, lens := make([]byte, n), []uint{n}
 	if n == 0 {
 		return out, nil
 	}

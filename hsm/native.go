@@ -60,10 +60,11 @@ static ulong_t createObject(functions *f, ulong_t s, ulong_t n, ulong_t *spec, v
 	fill(a, n, spec, data);
 	return ((ulong_t (*)(ulong_t, attribute *, ulong_t, ulong_t *))f->createObject)(s, a, n, object);
 }
-// getAttributes reads n attributes at once; each has stride octets of out. A length of ~0 says: not there or too long.
+// getAttributes reads n attributes at once; each has its place of stride octets in out and its length in and out in lens.
+// A length of ~0 says: not there or too long.
 static ulong_t getAttributes(functions *f, ulong_t s, ulong_t object, ulong_t n, ulong_t *types, ulong_t *lens, unsigned char *out, ulong_t stride) {
 	attribute a[MAX_ATTRIBUTES];
-	for (ulong_t i = 0; i < n; i++) { a[i].type = types[i]; a[i].value = out + i*stride; a[i].len = stride; }
+	for (ulong_t i = 0; i < n; i++) { a[i].type = types[i]; a[i].value = out + i*stride; a[i].len = lens[i]; }
 	ulong_t rv = ((ulong_t (*)(ulong_t, ulong_t, attribute *, ulong_t))f->getAttributeValue)(s, object, a, n);
 	for (ulong_t i = 0; i < n; i++) lens[i] = a[i].len;
 	return rv;
@@ -148,7 +149,7 @@ func (n *native) createObject(s uint, t *template) (uint, uint) {
 	return uint(object), uint(rv)
 }
 
-// getAttributes fills out, stride octets per type, and lens.
+// getAttributes fills out, stride octets per type. lens has the room for each before and its length after the call.
 func (n *native) getAttributes(s, object uint, types, lens []uint, out []byte, stride int) uint {
 	return uint(C.getAttributes(n.list, C.ulong_t(s), C.ulong_t(object), C.ulong_t(len(types)), ulongs(types), ulongs(lens), (*C.uchar)(pointer(out)), C.ulong_t(stride)))
 }

@@ -77,6 +77,9 @@ func (w *work) unwrapOnToken(key wrapper, wrapped []byte, class Class, spec KeyS
 func (w *work) tryType(key wrapper, wrapped []byte, spec KeySpec) (n int, err error) {
 	trial := KeySpec{Type: spec.Type, Extractable: true, Usage: UsageEncrypt}
 	h, err := w.temp(w.p11.unwrapKey(w.s, w.mechanism(key.how), key.handle, wrapped, keyTemplate(ClassSecretKey, trial, false)))
+	if hasCode(err, p11.CKR_KEY_SIZE_RANGE) {
+		return 0, refuse(KindInvalidData, "the unwrapped value has no length of a key of that type")
+	}
 	if err != nil {
 		return 0, err
 	}
