@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"kmipd/softhsm-tests/internal/compare"
 	"kmipd/softhsm-tests/internal/harness"
@@ -111,10 +112,13 @@ func (r *runner) play(t *testing.T, c message.Exchanger, session *compare.Sessio
 	if err != nil {
 		return err
 	}
-	if err := prepare(c, e.Name); err != nil {
-		return fmt.Errorf("preparing: %w", err)
+	if e.Waits() {
+		session.Hurry(waitHurry)
 	}
 	for i, x := range exchanges {
+		if e.Waits() && i > 0 {
+			time.Sleep(r.pause(exchanges[i-1].Response, x.Response) / waitHurry)
+		}
 		request, err := session.Request(x.Request)
 		if err != nil {
 			return fmt.Errorf("exchange %d: %w", i+1, err)
@@ -134,6 +138,18 @@ func (r *runner) play(t *testing.T, c message.Exchanger, session *compare.Sessio
 		return fmt.Errorf("exchange %d of %d: %w", i+1, len(exchanges), d)
 	}
 	return nil
+}
+
+// waitHurry makes the two minutes that a case waits for a date four seconds.
+const waitHurry = 30
+
+// pause is the time between two responses of a case file.
+func (r *runner) pause(earlier, later *rawttlv.Node) time.Duration {
+	stamp := func(n *rawttlv.Node) time.Time {
+		d, _ := n.Find(r.reg.MustTag("ResponseHeader"), r.reg.MustTag("TimeStamp")).Value.(time.Time)
+		return d
+	}
+	return max(0, stamp(later).Sub(stamp(earlier)))
 }
 
 // table is the score by suite and version.
@@ -179,6 +195,3 @@ func TestKnownNames(t *testing.T) {
 		}
 	}
 }
-
-var _ message.Exchanger = (*harness.Conn)(nil)
-var _ rawttlv.Namer = (*registry.Registry)(nil)

@@ -23,6 +23,7 @@ func (d *Diff) Error() string { return d.Path + ": " + d.Text }
 // returns the first difference or nil. A variable keeps its value when the comparison fails later on.
 func (s *Session) Response(want, got *rawttlv.Node) *Diff {
 	s.noteOrigins(got)
+	s.answered()
 	c := comparison{Session: s}
 	if want.Tag != got.Tag {
 		return &Diff{"", fmt.Sprintf("got a %s", s.reg.TagName(got.Tag))}
@@ -99,6 +100,9 @@ func (c *comparison) node(path string, want, got *rawttlv.Node) *Diff {
 	case c.tags.keyValue, c.tags.keyMaterial:
 		if !c.knownMaterial() && isMaterial(want) {
 			return inner.serverMaterial(path, want, got)
+		}
+		if !c.knownMaterial() && want.Tag == c.tags.keyMaterial {
+			return inner.sameShape(path, want, got)
 		}
 	}
 	if want.Tag == c.tags.attributeValue && freeAttributes[c.attribute] {
@@ -211,7 +215,7 @@ func (c *comparison) date(want, got *rawttlv.Node) bool {
 	}
 	given := false
 	for _, d := range c.sent[name] {
-		if !rawttlv.SameValue(d.written, want.Value) {
+		if !rawttlv.SameValue(d.written, want.Value) || d.object != "" && d.object != c.object {
 			continue
 		}
 		given = true

@@ -27,11 +27,12 @@ type Session struct {
 	outer map[oasis.Var]any // variables of earlier files of the sequence
 	vars  map[oasis.Var]any // variables of this file
 
-	origin   map[string]origin // by unique identifier
-	material map[string][]byte // key material the server made, by unique identifier and form
-	sent     map[string][]sentDate
+	origin   map[string]origin      // by unique identifier
+	material map[string][]byte      // key material the server made, by unique identifier and form
+	sent     map[string][]*sentDate // by attribute name
 
 	groupGiven bool // a request named an Object Group
+	hurry      int  // time goes this many times faster than the case says: offsets from $NOW shrink
 
 	request *rawttlv.Node // the request being answered, variables filled in
 }
@@ -49,14 +50,16 @@ const (
 type sentDate struct {
 	written any // oasis.Var or time.Time
 	value   time.Time
+	object  string // its unique identifier; "" while it has none, and for key pairs, which stands for every object
+	item    int    // batch item of the request, -1 once that is answered
 }
 
 // NewSession starts with nothing known.
 func NewSession(reg *registry.Registry) *Session {
 	return &Session{
-		reg: reg, tags: newTagSet(reg), now: time.Now,
+		reg: reg, tags: newTagSet(reg), now: time.Now, hurry: 1,
 		outer: map[oasis.Var]any{}, vars: map[oasis.Var]any{},
-		origin: map[string]origin{}, material: map[string][]byte{}, sent: map[string][]sentDate{},
+		origin: map[string]origin{}, material: map[string][]byte{}, sent: map[string][]*sentDate{},
 	}
 }
 
@@ -67,14 +70,8 @@ func (s *Session) NextFile() {
 	s.vars = map[oasis.Var]any{}
 }
 
-// Identifiers returns every unique identifier that the server gave so far.
-func (s *Session) Identifiers() []string {
-	var out []string
-	for id := range s.origin {
-		out = append(out, id)
-	}
-	return out
-}
+// Hurry makes the offsets of dates ("$NOW+120") the given number of times shorter, for cases that wait for a date.
+func (s *Session) Hurry(factor int) { s.hurry = factor }
 
 // Request fills in the variables of a request and remembers what the client says in it.
 func (s *Session) Request(n *rawttlv.Node) (*rawttlv.Node, error) {
@@ -83,7 +80,11 @@ func (s *Session) Request(n *rawttlv.Node) (*rawttlv.Node, error) {
 		return nil, err
 	}
 	s.request = out
-	s.noteDates(n, out)
+	written := n.All(s.tags.batchItem)
+	for i, item := range out.All(s.tags.batchItem) {
+		object := item.Find(s.tags.requestPayload, s.tags.uniqueID).Text()
+		s.noteDates(written[i], item, sentDate{object: object, item: i})
+	}
 	return out, nil
 }
 
@@ -115,7 +116,7 @@ func (s *Session) valueOf(v oasis.Var) (any, error) {
 		if m[1] != "" {
 			offset, _ = strconv.Atoi(m[1])
 		}
-		return s.now().UTC().Truncate(time.Second).Add(time.Duration(offset) * time.Second), nil
+		return s.now().UTC().Truncate(time.Second).Add(time.Duration(offset/s.hurry) * time.Second), nil
 	}
 	if value, ok := s.vars[v]; ok {
 		return value, nil
@@ -127,22 +128,23 @@ func (s *Session) valueOf(v oasis.Var) (any, error) {
 }
 
 // noteDates remembers the dates of attributes, and of request fields that carry an attribute's name.
-func (s *Session) noteDates(written, sent *rawttlv.Node) {
+func (s *Session) noteDates(written, sent *rawttlv.Node, to sentDate) {
 	if sent.Tag == s.tags.attribute {
 		name := sent.Child(s.tags.attributeName).Text()
 		s.groupGiven = s.groupGiven || name == "Object Group"
 		if d, ok := valueTime(sent.Child(s.tags.attributeValue)); ok {
-			w := written.Child(s.tags.attributeValue)
-			s.sent[name] = append(s.sent[name], sentDate{w.Value, d})
+			to.written, to.value = written.Child(s.tags.attributeValue).Value, d
+			s.sent[name] = append(s.sent[name], &to)
 		}
 		return
 	}
 	if d, ok := valueTime(sent); ok {
 		name := spaced(s.reg.TagName(sent.Tag))
-		s.sent[name] = append(s.sent[name], sentDate{written.Value, d})
+		to.written, to.value = written.Value, d
+		s.sent[name] = append(s.sent[name], &to)
 	}
 	for i := range sent.Children {
-		s.noteDates(written.Children[i], sent.Children[i])
+		s.noteDates(written.Children[i], sent.Children[i], to)
 	}
 }
 
@@ -170,16 +172,37 @@ func (s *Session) noteOrigins(got *rawttlv.Node) {
 		switch s.reg.ValueName(s.tags.operation, rawttlv.Enumeration, items[i].Child(s.tags.operation).Enum()) {
 		case "Register":
 			from = originRegistered
-		case "Create", "CreateKeyPair":
+		case "Create", "CreateKeyPair", "ReKey", "ReKeyKeyPair":
 			from = originServer
 		default:
 			continue
 		}
 		payload := item.Child(s.tags.responsePayload)
+		s.nameDates(i, payload.Child(s.tags.uniqueID).Text())
 		for _, tag := range []uint32{s.tags.uniqueID, s.tags.privateID, s.tags.publicID} {
 			if id := payload.Child(tag).Text(); id != "" {
 				s.origin[id] = from
 			}
+		}
+	}
+}
+
+// nameDates says which object the dates of a batch item were for, now that it has an identifier.
+func (s *Session) nameDates(item int, object string) {
+	for _, dates := range s.sent {
+		for _, d := range dates {
+			if d.item == item && d.object == "" {
+				d.object = object
+			}
+		}
+	}
+}
+
+// answered marks all dates as belonging to requests of the past.
+func (s *Session) answered() {
+	for _, dates := range s.sent {
+		for _, d := range dates {
+			d.item = -1
 		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -152,9 +151,6 @@ func Run(t testing.TB, args ...string) (stdout []byte, code int) {
 	}
 	return out.Bytes(), cmd.ProcessState.ExitCode()
 }
-
-// ClientFile is the path of one of the files that `kmipd dev` writes, such as "client.crt".
-func (s *Server) ClientFile(name string) string { return filepath.Join(s.Dir, name) }
 
 // running processes, for Cleanup.
 var live = struct {

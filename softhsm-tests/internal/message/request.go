@@ -15,20 +15,8 @@ type Item struct {
 
 // Request is a KMIP 1.4 request with the items, in order; several get a Unique Batch Item ID each, as KMIP demands.
 func Request(items ...Item) *Node {
-	return request(items, nil)
-}
-
-// RequestMaxSize is Request with a Maximum Response Size in octets.
-func RequestMaxSize(size int32, items ...Item) *Node {
-	return request(items, rawttlv.Int(tagMaximumResponseSize, size))
-}
-
-func request(items []Item, option *Node) *Node {
 	header := rawttlv.Struct(tagRequestHeader, rawttlv.Struct(tagProtocolVersion,
 		rawttlv.Int(tagVersionMajor, 1), rawttlv.Int(tagVersionMinor, 4)))
-	if option != nil {
-		header.Children = append(header.Children, option)
-	}
 	header.Children = append(header.Children, rawttlv.Int(tagBatchCount, int32(len(items))))
 	out := rawttlv.Struct(tagRequestMessage, header)
 	for i, it := range items {

@@ -26,7 +26,6 @@ const (
 	tagKeyWrappingSpec        = 0x420047
 	tagLinkedObjectID         = 0x42004C
 	tagMaximumItems           = 0x42004F
-	tagMaximumResponseSize    = 0x420050
 	tagNameType               = 0x420054
 	tagNameValue              = 0x420055
 	tagObjectType             = 0x420057

@@ -67,6 +67,9 @@ func (e Entry) Sequence() string {
 	return ""
 }
 
+// Waits says that time passes between the exchanges of the case, as the time stamps of its responses show.
+func (e Entry) Waits() bool { return e.Notes == "waits" }
+
 // Group is a run of cases on one connection with shared variables: a sequence, or a single case.
 type Group []Entry
 
