@@ -27,8 +27,9 @@ type Fake struct {
 	opts  Options
 	vault *vault
 
-	closed atomic.Bool
-	calls  sync.WaitGroup
+	closed atomic.Bool  // refuses new calls
+	dead   atomic.Bool  // running calls make no change either
+	calls  sync.RWMutex // calls share it; Close waits for them by taking it alone
 
 	mu       sync.Mutex // guards what follows
 	faults   []*Fault
@@ -74,8 +75,13 @@ func newFake(o Options, v *vault) *Fake {
 func (f *Fake) Reopen() *Fake {
 	f.vault.mu.Lock()
 	defer f.vault.mu.Unlock()
-	f.closed.Store(true)
+	f.die()
 	return newFake(f.opts, f.vault)
+}
+
+func (f *Fake) die() {
+	f.closed.Store(true)
+	f.dead.Store(true)
 }
 
 // Len is the number of objects, zombies included.
@@ -172,11 +178,15 @@ func (f *Fake) Counters() map[string]hsm.Counter {
 	return out
 }
 
-// Close implements hsm.Token.
+// Close implements hsm.Token: running calls end as they would have.
 func (f *Fake) Close(ctx context.Context) error {
 	f.closed.Store(true)
 	done := make(chan struct{})
-	go func() { f.calls.Wait(); close(done) }()
+	go func() {
+		f.calls.Lock()
+		defer f.calls.Unlock()
+		close(done)
+	}()
 	select {
 	case <-done:
 		return nil
@@ -185,11 +195,11 @@ func (f *Fake) Close(ctx context.Context) error {
 	}
 }
 
-// change runs one mutation of the persistent part, unless the token has been closed or reopened meanwhile.
+// change runs one mutation of the persistent part, unless the token has crashed or been reopened meanwhile.
 func (f *Fake) change(mutate func(*vault) error) error {
 	f.vault.mu.Lock()
 	defer f.vault.mu.Unlock()
-	if f.closed.Load() {
+	if f.dead.Load() {
 		return unavailable()
 	}
 	return mutate(f.vault)

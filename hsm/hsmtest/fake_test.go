@@ -96,3 +96,36 @@ func TestReopen(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestClose(t *testing.T) {
+	f := NewFake(Options{Latency: 50 * time.Millisecond})
+	done := make(chan error)
+	go func() { done <- f.GenerateKey(context.Background(), secretSpec()) }()
+	time.Sleep(10 * time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if err := f.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Close over a running call: %v", err)
+	}
+	if err := f.Healthy(t.Context()); !errors.Is(err, hsm.ErrUnavailable) {
+		t.Errorf("a call after Close: %v", err)
+	}
+	if err := f.Close(t.Context()); err != nil {
+		t.Errorf("a second Close: %v", err)
+	}
+	if err := <-done; err != nil || f.Len() != 1 {
+		t.Errorf("the running call: %v, %d objects", err, f.Len())
+	}
+}
+
+func BenchmarkFake(b *testing.B) {
+	f := NewFake()
+	for b.Loop() {
+		if err := f.GenerateKey(b.Context(), secretSpec()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if n := f.Len(); n == 0 {
+		b.Error("nothing was made")
+	}
+}

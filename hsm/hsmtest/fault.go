@@ -88,9 +88,12 @@ func (f *Fake) strike(method string) *Fault {
 
 // call runs one method under the faults and the latency. Each method counts as one call.
 func (f *Fake) call(ctx context.Context, method string, run func(Effect) error) (err error) {
-	f.calls.Add(1)
-	defer f.calls.Done()
 	defer func() { f.count(method, err) }()
+	if f.closed.Load() {
+		return unavailable()
+	}
+	f.calls.RLock()
+	defer f.calls.RUnlock()
 	if err := f.enter(ctx); err != nil {
 		return err
 	}
@@ -142,7 +145,7 @@ func (f *Fake) suffer(ctx context.Context, x *Fault, run func(Effect) error) err
 		<-ctx.Done()
 		return ctx.Err()
 	case CrashBefore, CrashAfter:
-		f.closed.Store(true)
+		f.die()
 	}
 	return x.Err
 }
