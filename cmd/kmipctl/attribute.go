@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"kmipd/kmip"
 	"kmipd/kmip/ttlv"
@@ -46,8 +47,8 @@ func parseReference(s string) (a kmip.Attribute, known bool, err error) {
 		i := int32(n)
 		name, a.AttributeIndex = strings.TrimSpace(head), &i
 	}
-	if name == "" {
-		return a, false, fmt.Errorf("%q has no attribute name", s)
+	if name == "" || !utf8.ValidString(name) {
+		return a, false, fmt.Errorf("%q is no attribute name", s)
 	}
 	a.AttributeName, known = attributeName(name)
 	return a, known, nil

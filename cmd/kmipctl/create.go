@@ -23,10 +23,7 @@ usage, algorithm and length that are not named are left to the template.`,
 	},
 	setup: func(f *pflag.FlagSet) action {
 		c := &create{}
-		f.StringVar(&c.typ, "type", "symmetric-key", "symmetric-key or secret-data")
-		f.StringVar(&c.algorithm, "algorithm", "", "Cryptographic Algorithm: `AES`, 3DES, HMAC-SHA256, ... (default AES for a symmetric key)")
-		f.Int32Var(&c.length, "length", 0, "Cryptographic Length in `bits` (default 256 for AES)")
-		c.newObject.define(f)
+		c.define(f)
 		return c.run
 	},
 }
@@ -35,6 +32,13 @@ type create struct {
 	newObject
 	typ, algorithm string
 	length         int32
+}
+
+func (c *create) define(f *pflag.FlagSet) {
+	f.StringVar(&c.typ, "type", "symmetric-key", "symmetric-key or secret-data")
+	f.StringVar(&c.algorithm, "algorithm", "", "Cryptographic Algorithm: `AES`, 3DES, HMAC-SHA256, ... (default AES for a symmetric key)")
+	f.Int32Var(&c.length, "length", 0, "Cryptographic Length in `bits` (default 256 for AES)")
+	c.newObject.define(f)
 }
 
 func (c *create) run(ctx context.Context, k *kit, args []string) (result, error) {
@@ -111,21 +115,7 @@ ECDSA sign, ECDH agrees on keys.`,
 	},
 	setup: func(f *pflag.FlagSet) action {
 		c := &createPair{}
-		f.StringVar(&c.algorithm, "algorithm", "", "Cryptographic Algorithm: `RSA`, EC, ECDSA or ECDH (required without --template)")
-		f.Int32Var(&c.length, "length", 0, "Cryptographic Length in `bits` (default 3072 for RSA)")
-		f.StringVar(&c.curve, "curve", "", "Recommended `Curve`: P-256, P-384, P-521")
-		for _, h := range []struct {
-			p    *half
-			name string
-		}{{&c.private, "private"}, {&c.public, "public"}} {
-			f.StringArrayVar(&h.p.names, h.name+"-name", nil, "`Name` of the "+h.name+" key; may be repeated")
-			f.StringVar(&h.p.usage, h.name+"-usage", "", "`list` of what the "+h.name+" key is for")
-			f.StringArrayVar(&h.p.templates, h.name+"-template", nil, "`Name` of a template for the "+h.name+" key; may be repeated")
-			f.StringArrayVar(&h.p.attributes, h.name+"-attribute", nil, "attribute of the "+h.name+" key, as `NAME=VALUE`; may be repeated")
-		}
-		f.StringArrayVar(&c.groups, "group", nil, "`Object Group` of both keys; may be repeated")
-		f.StringArrayVar(&c.templates, "template", nil, "`Name` of a template for both keys; may be repeated")
-		c.newObject.defineCommon(f)
+		c.define(f)
 		return c.run
 	},
 }
@@ -141,6 +131,24 @@ type createPair struct {
 	algorithm, curve string
 	length           int32
 	private, public  half
+}
+
+func (c *createPair) define(f *pflag.FlagSet) {
+	f.StringVar(&c.algorithm, "algorithm", "", "Cryptographic Algorithm: `RSA`, EC, ECDSA or ECDH (required without --template)")
+	f.Int32Var(&c.length, "length", 0, "Cryptographic Length in `bits` (default 3072 for RSA)")
+	f.StringVar(&c.curve, "curve", "", "Recommended `Curve`: P-256, P-384, P-521")
+	for _, h := range []struct {
+		p    *half
+		name string
+	}{{&c.private, "private"}, {&c.public, "public"}} {
+		f.StringArrayVar(&h.p.names, h.name+"-name", nil, "`Name` of the "+h.name+" key; may be repeated")
+		f.StringVar(&h.p.usage, h.name+"-usage", "", "`list` of what the "+h.name+" key is for")
+		f.StringArrayVar(&h.p.templates, h.name+"-template", nil, "`Name` of a template for the "+h.name+" key; may be repeated")
+		f.StringArrayVar(&h.p.attributes, h.name+"-attribute", nil, "attribute of the "+h.name+" key, as `NAME=VALUE`; may be repeated")
+	}
+	f.StringArrayVar(&c.groups, "group", nil, "`Object Group` of both keys; may be repeated")
+	f.StringArrayVar(&c.templates, "template", nil, "`Name` of a template for both keys; may be repeated")
+	c.newObject.defineCommon(f)
 }
 
 func (c *createPair) run(ctx context.Context, k *kit, args []string) (result, error) {
@@ -194,8 +202,9 @@ func (c *createPair) request() (*kmip.CreateKeyPairRequest, error) {
 		d := kmip.CryptographicDomainParameters{RecommendedCurve: kmip.RecommendedCurve(v)}
 		head = append(head, attribute("Cryptographic Domain Parameters", d.Append(nil, kmip.TagAttributeValue, kmip.V1_4)))
 	}
-	private, bad := c.private.template("private", alg, assume)
-	public, more := c.public.template("public", alg, assume)
+	usage := len(c.templates) == 0 && !has(common, "Cryptographic Usage Mask")
+	private, bad := c.private.template("private", alg, usage)
+	public, more := c.public.template("public", alg, usage)
 	if err := joined("", append(bad, more...)); err != nil {
 		return nil, err
 	}
@@ -205,7 +214,8 @@ func (c *createPair) request() (*kmip.CreateKeyPairRequest, error) {
 		CommonTemplateAttribute: &kmip.TemplateAttribute{Name: templateNames(c.templates), Attribute: append(head, common...)}}, nil
 }
 
-func (h *half) template(which string, alg kmip.CryptographicAlgorithm, assume bool) (*kmip.TemplateAttribute, []error) {
+// template is the Template-Attribute of the half; usage tells whether it may assume what the key is for.
+func (h *half) template(which string, alg kmip.CryptographicAlgorithm, usage bool) (*kmip.TemplateAttribute, []error) {
 	ta := &kmip.TemplateAttribute{Name: templateNames(h.templates)}
 	for _, n := range h.names {
 		ta.Attribute = append(ta.Attribute, nameAttribute(n))
@@ -218,7 +228,7 @@ func (h *half) template(which string, alg kmip.CryptographicAlgorithm, assume bo
 			problems = append(problems, fmt.Errorf("--%s-usage: %w", which, err))
 		}
 		ta.Attribute = append(ta.Attribute, a)
-	case assume && alg != 0 && !has(list, "Cryptographic Usage Mask"):
+	case usage && alg != 0 && len(h.templates) == 0 && !has(list, "Cryptographic Usage Mask"):
 		ta.Attribute = append(ta.Attribute, intAttribute("Cryptographic Usage Mask", pairUsage(alg, which == "private")))
 	}
 	ta.Attribute = append(ta.Attribute, list...)

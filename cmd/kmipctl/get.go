@@ -26,17 +26,7 @@ written as PEM.`,
 	},
 	setup: func(f *pflag.FlagSet) action {
 		g := &get{}
-		g.target.define(f)
-		f.StringVar(&g.format, "format", "", "Key Format `Type`: raw, opaque, pkcs1, pkcs8, x509, ecprivatekey, transparent-... (default: the server's)")
-		f.StringVar(&g.compression, "compression", "", "Key Compression Type: ec-public-key-type-uncompressed, ec-public-key-type-x9.62-compressed-prime, ...")
-		f.StringVar(&g.wrapType, "wrap-type", "", "Key Wrap Type: not-wrapped or as-registered (KMIP 1.4)")
-		f.StringVar(&g.wrapWith, "wrap-with", "", "Unique `Identifier` of the key to wrap with")
-		g.wrapping.define(f)
-		f.StringArrayVar(&g.wrapAttributes, "wrap-attribute", nil, "`name` of an attribute to wrap with the key; may be repeated")
-		f.StringVar(&g.out, "out", "", "`file` to write the material to, readable by you alone; - for standard output")
-		f.BoolVar(&g.force, "force", false, "let --out replace a file")
-		f.BoolVar(&g.show, "show", false, "print the material")
-		f.BoolVar(&g.pem, "pem", false, "write or show PEM")
+		g.define(f)
 		return g.run
 	},
 }
@@ -47,6 +37,20 @@ type get struct {
 	format, compression, wrapType, wrapWith, out string
 	wrapAttributes                               []string
 	force, show, pem                             bool
+}
+
+func (g *get) define(f *pflag.FlagSet) {
+	g.target.define(f)
+	f.StringVar(&g.format, "format", "", "Key Format `Type`: raw, opaque, pkcs1, pkcs8, x509, ecprivatekey, transparent-... (default: the server's)")
+	f.StringVar(&g.compression, "compression", "", "Key Compression Type: ec-public-key-type-uncompressed, ec-public-key-type-x9.62-compressed-prime, ...")
+	f.StringVar(&g.wrapType, "wrap-type", "", "Key Wrap Type: not-wrapped or as-registered (KMIP 1.4)")
+	f.StringVar(&g.wrapWith, "wrap-with", "", "Unique `Identifier` of the key to wrap with")
+	g.wrapping.define(f)
+	f.StringArrayVar(&g.wrapAttributes, "wrap-attribute", nil, "`name` of an attribute to wrap with the key; may be repeated")
+	f.StringVar(&g.out, "out", "", "`file` to write the material to, readable by you alone; - for standard output")
+	f.BoolVar(&g.force, "force", false, "let --out replace a file")
+	f.BoolVar(&g.show, "show", false, "print the material")
+	f.BoolVar(&g.pem, "pem", false, "write or show PEM")
 }
 
 func (g *get) run(ctx context.Context, k *kit, args []string) (result, error) {

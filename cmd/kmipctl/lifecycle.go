@@ -127,11 +127,8 @@ var cmdCheck = command{
 		"check --name first-key --usage encrypt,decrypt --limit 4096 --lease 1h",
 	},
 	setup: func(f *pflag.FlagSet) action {
-		c := &check{flags: f}
+		c := &check{}
 		c.define(f)
-		f.StringVar(&c.usage, "usage", "", "`list` of uses that the key must be for: encrypt,decrypt,...")
-		f.Int64Var(&c.limit, "limit", 0, "`number` of units that the Usage Limits must leave")
-		f.StringVar(&c.lease, "lease", "", "Lease Time wanted: seconds or a `duration`; 0 wants one without end")
 		return c.run
 	},
 }
@@ -141,6 +138,14 @@ type check struct {
 	flags        *pflag.FlagSet
 	usage, lease string
 	limit        int64
+}
+
+func (c *check) define(f *pflag.FlagSet) {
+	c.flags = f
+	c.target.define(f)
+	f.StringVar(&c.usage, "usage", "", "`list` of uses that the key must be for: encrypt,decrypt,...")
+	f.Int64Var(&c.limit, "limit", 0, "`number` of units that the Usage Limits must leave")
+	f.StringVar(&c.lease, "lease", "", "Lease Time wanted: seconds or a `duration`; 0 wants one without end")
 }
 
 func (c *check) run(ctx context.Context, k *kit, args []string) (result, error) {

@@ -26,21 +26,8 @@ is --date 'Initial Date=FROM..TO' (either end may be missing), a single date is 
 		"locate --group disks --group-member fresh",
 	},
 	setup: func(f *pflag.FlagSet) action {
-		l := &locate{flags: f}
-		f.StringVar(&l.name, "name", "", "`Name`")
-		f.StringVar(&l.typ, "type", "", "Object `Type`: symmetric-key, public-key, private-key, certificate, secret-data, opaque-object, ...")
-		f.StringVar(&l.group, "group", "", "`Object Group`")
-		f.StringVar(&l.algorithm, "algorithm", "", "Cryptographic `Algorithm`")
-		f.Int32Var(&l.length, "length", 0, "Cryptographic Length in `bits`")
-		f.StringVar(&l.state, "state", "", "`State`: pre-active, active, deactivated, compromised, destroyed, destroyed-compromised")
-		f.StringVar(&l.usage, "usage", "", "`list` of uses that the key must be for: encrypt,decrypt,...")
-		f.StringArrayVar(&l.attributes, "attribute", nil, "any attribute, as `NAME=VALUE`; may be repeated: kmipctl help attributes")
-		f.StringArrayVar(&l.dates, "date", nil, "`NAME=FROM..TO` or NAME=DATE of an attribute that is a date; may be repeated")
-		f.Int32Var(&l.max, "max", 0, "`number` of objects to return at most; --max 0 only counts them")
-		f.Int32Var(&l.offset, "offset", 0, "`number` of objects to pass over (KMIP 1.3)")
-		f.StringVar(&l.member, "group-member", "", "fresh or default, with --group")
-		f.StringVar(&l.storage, "storage", "", "`list` of where the objects are: on-line-storage,archival-storage")
-		f.BoolVar(&l.details, "details", false, "show type, algorithm, length, state and names, too")
+		l := &locate{}
+		l.define(f)
 		return l.run
 	},
 }
@@ -51,6 +38,24 @@ type locate struct {
 	attributes, dates                                          []string
 	length, max, offset                                        int32
 	details                                                    bool
+}
+
+func (l *locate) define(f *pflag.FlagSet) {
+	l.flags = f
+	f.StringVar(&l.name, "name", "", "`Name`")
+	f.StringVar(&l.typ, "type", "", "Object `Type`: symmetric-key, public-key, private-key, certificate, secret-data, opaque-object, ...")
+	f.StringVar(&l.group, "group", "", "`Object Group`")
+	f.StringVar(&l.algorithm, "algorithm", "", "Cryptographic `Algorithm`")
+	f.Int32Var(&l.length, "length", 0, "Cryptographic Length in `bits`")
+	f.StringVar(&l.state, "state", "", "`State`: pre-active, active, deactivated, compromised, destroyed, destroyed-compromised")
+	f.StringVar(&l.usage, "usage", "", "`list` of uses that the key must be for: encrypt,decrypt,...")
+	f.StringArrayVar(&l.attributes, "attribute", nil, "any attribute, as `NAME=VALUE`; may be repeated: kmipctl help attributes")
+	f.StringArrayVar(&l.dates, "date", nil, "`NAME=FROM..TO` or NAME=DATE of an attribute that is a date; may be repeated")
+	f.Int32Var(&l.max, "max", 0, "`number` of objects to return at most; --max 0 only counts them")
+	f.Int32Var(&l.offset, "offset", 0, "`number` of objects to pass over (KMIP 1.3)")
+	f.StringVar(&l.member, "group-member", "", "fresh or default, with --group")
+	f.StringVar(&l.storage, "storage", "", "`list` of where the objects are: on-line-storage,archival-storage")
+	f.BoolVar(&l.details, "details", false, "show type, algorithm, length, state and names, too")
 }
 
 func (l *locate) run(ctx context.Context, k *kit, args []string) (result, error) {
@@ -70,7 +75,7 @@ func (l *locate) run(ctx context.Context, k *kit, args []string) (result, error)
 		return nil, err
 	}
 	if resp.LocatedItems != nil && !k.json {
-		fmt.Fprintf(k.err, "%d objects match\n", *resp.LocatedItems)
+		fmt.Fprintf(k.err, "objects that match: %d\n", *resp.LocatedItems)
 	}
 	out := &located{IDs: append([]string{}, resp.UniqueIdentifier...), Located: resp.LocatedItems, details: l.details}
 	if l.details {

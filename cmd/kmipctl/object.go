@@ -171,6 +171,14 @@ func (v *objectView) MarshalJSON() ([]byte, error) {
 
 func (v *objectView) ids() []string { return []string{v.UniqueIdentifier} }
 
+// plain: PEM that is shown can be pasted.
+func (v *objectView) plain() []string {
+	if m := v.Object.Material; v.show && m != nil && m.PEM != "" {
+		return strings.Split(strings.TrimSuffix(m.PEM, "\n"), "\n")
+	}
+	return nil
+}
+
 // silent: with --out - standard output has carried the material.
 func (v *objectView) silent() bool { return v.File == "-" }
 
@@ -206,8 +214,6 @@ func (v *objectView) materialLines() []string {
 		return []string{fmt.Sprintf("%d octets written to %s", v.Written, v.File)}
 	case !v.show:
 		return []string{fmt.Sprintf("%d octets, not shown: --out FILE writes them, --show prints them", m.Octets)}
-	case m.PEM != "":
-		return strings.Split(strings.TrimSuffix(m.PEM, "\n"), "\n")
 	case m.value == nil:
 		return lines(m.shown().Fields)
 	}

@@ -26,7 +26,7 @@ type row struct {
 
 func text(label string, v any) row { return row{label, lines(v)} }
 
-// plain is a result that is printed as it is, without table: one line an item.
+// plain is a result that is printed as it is, without table: one line an item. nil asks for the table after all.
 type plain interface{ plain() []string }
 
 // silent is a result that has nothing to print outside of JSON, for example because standard output carried the object.
@@ -46,7 +46,9 @@ func (k *kit) print(res result) error {
 		return printLines(k.out, res.ids())
 	}
 	if p, ok := res.(plain); ok {
-		return printLines(k.out, p.plain())
+		if list := p.plain(); list != nil {
+			return printLines(k.out, list)
+		}
 	}
 	return printRows(k.out, res.rows())
 }

@@ -29,24 +29,7 @@ With --wrapping-key the file holds the wrapped octets. A template has no file: i
 	},
 	setup: func(f *pflag.FlagSet) action {
 		r := &register{}
-		f.StringVar(&r.typ, "type", "", "symmetric-key, private-key, public-key, certificate, secret-data, opaque-object, split-key, pgp-key or template (required)")
-		f.StringVar(&r.file, "file", "", "`file` with the object; - for standard input")
-		f.BoolVar(&r.hex, "hex", false, "the file is text in hexadecimal")
-		f.StringVar(&r.format, "format", "", "Key Format `Type`")
-		f.StringVar(&r.algorithm, "algorithm", "", "Cryptographic `Algorithm`; keys in PEM and DER tell theirs")
-		f.Int32Var(&r.length, "length", 0, "Cryptographic Length in `bits` (default: that of the file)")
-		f.StringVar(&r.wrappingKey, "wrapping-key", "", "Unique `Identifier` of the key that the file is wrapped with")
-		r.wrapping.define(f)
-		f.StringVar(&r.certificateType, "certificate-type", "x.509", "x.509 or pgp")
-		f.StringVar(&r.secretType, "secret-type", "password", "password, seed or a number 0x8...")
-		f.StringVar(&r.opaqueType, "opaque-type", "0x80000000", "Opaque Data Type, a `number` 0x8...")
-		f.Int32Var(&r.pgpVersion, "pgp-version", 4, "PGP Key Version")
-		f.Int32Var(&r.split.SplitKeyParts, "split-parts", 0, "`number` of parts of the split key")
-		f.Int32Var(&r.split.KeyPartIdentifier, "split-part", 0, "`number` of this part, from 1")
-		f.Int32Var(&r.split.SplitKeyThreshold, "split-threshold", 0, "`number` of parts that make the key")
-		f.StringVar(&r.splitMethod, "split-method", "xor", "xor, polynomial-sharing-gf-2^8, polynomial-sharing-gf-2^16 or polynomial-sharing-prime-field")
-		f.StringVar(&r.primeField, "prime-field-size", "", "`number`: the prime of --split-method polynomial-sharing-prime-field")
-		r.newObject.define(f)
+		r.define(f)
 		return r.run
 	},
 }
@@ -66,6 +49,27 @@ type register struct {
 	anyTransparent                            bool // --format transparent
 	list                                      []kmip.Attribute
 	secrets                                   [][]byte // to be wiped
+}
+
+func (r *register) define(f *pflag.FlagSet) {
+	f.StringVar(&r.typ, "type", "", "symmetric-key, private-key, public-key, certificate, secret-data, opaque-object, split-key, pgp-key or template (required)")
+	f.StringVar(&r.file, "file", "", "`file` with the object; - for standard input")
+	f.BoolVar(&r.hex, "hex", false, "the file is text in hexadecimal")
+	f.StringVar(&r.format, "format", "", "Key Format `Type`")
+	f.StringVar(&r.algorithm, "algorithm", "", "Cryptographic `Algorithm`; keys in PEM and DER tell theirs")
+	f.Int32Var(&r.length, "length", 0, "Cryptographic Length in `bits` (default: that of the file)")
+	f.StringVar(&r.wrappingKey, "wrapping-key", "", "Unique `Identifier` of the key that the file is wrapped with")
+	r.wrapping.define(f)
+	f.StringVar(&r.certificateType, "certificate-type", "x.509", "x.509 or pgp")
+	f.StringVar(&r.secretType, "secret-type", "password", "password, seed or a number 0x8...")
+	f.StringVar(&r.opaqueType, "opaque-type", "0x80000000", "Opaque Data Type, a `number` 0x8...")
+	f.Int32Var(&r.pgpVersion, "pgp-version", 4, "PGP Key Version")
+	f.Int32Var(&r.split.SplitKeyParts, "split-parts", 0, "`number` of parts of the split key")
+	f.Int32Var(&r.split.KeyPartIdentifier, "split-part", 0, "`number` of this part, from 1")
+	f.Int32Var(&r.split.SplitKeyThreshold, "split-threshold", 0, "`number` of parts that make the key")
+	f.StringVar(&r.splitMethod, "split-method", "xor", "xor, polynomial-sharing-gf-2^8, polynomial-sharing-gf-2^16 or polynomial-sharing-prime-field")
+	f.StringVar(&r.primeField, "prime-field-size", "", "`number`: the prime of --split-method polynomial-sharing-prime-field")
+	r.newObject.define(f)
 }
 
 func (r *register) run(ctx context.Context, k *kit, args []string) (result, error) {

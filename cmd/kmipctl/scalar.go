@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"kmipd/kmip"
 	"kmipd/kmip/ttlv"
@@ -81,6 +82,9 @@ func parseHex(s string) ([]byte, error) {
 func appendScalar(b []byte, tag ttlv.Tag, typ ttlv.Type, enum, text string) ([]byte, error) {
 	switch typ {
 	case ttlv.TextString:
+		if !utf8.ValidString(text) {
+			return b, errors.New("the text is not UTF-8")
+		}
 		return ttlv.AppendText(b, tag, text), nil
 	case ttlv.Integer:
 		if isMask(enum) {

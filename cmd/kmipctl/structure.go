@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"kmipd/kmip"
 	"kmipd/kmip/ttlv"
@@ -122,6 +123,9 @@ func structValue(tag ttlv.Tag, text string, partial bool) (ttlv.Item, error) {
 	sh := shapeOf(tag)
 	if sh.make == nil {
 		return ttlv.Item{}, errors.New("the fields of this structure are not known")
+	}
+	if !utf8.ValidString(text) {
+		return ttlv.Item{}, errors.New("the text is not UTF-8")
 	}
 	if b := shorthand(tag, sh, text); b != nil {
 		return ttlv.Make(b), nil

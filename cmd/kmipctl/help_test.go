@@ -1,0 +1,113 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+// The help pins commands, flags, defaults and examples.
+func TestHelp(t *testing.T) {
+	noEnvironment(t)
+	code, out, _ := call(t, "help")
+	if code != 0 {
+		t.Fatalf("status %d", code)
+	}
+	golden(t, "help.txt", []byte(out))
+	for _, topic := range topics {
+		code, out, _ := call(t, "help", topic.name)
+		if code != 0 {
+			t.Errorf("%s: status %d", topic.name, code)
+		}
+		golden(t, "help-"+topic.name+".txt", []byte(out))
+	}
+	for _, c := range commands() {
+		code, out, _ := call(t, "help", c.name)
+		code2, out2, _ := call(t, c.name, "--help")
+		if code != 0 || code2 != 0 || out != out2 {
+			t.Errorf("%s: status %d and %d; help and --help differ: %v", c.name, code, code2, out != out2)
+		}
+		if len(c.examples) == 0 {
+			t.Errorf("%s has no example", c.name)
+		}
+		for _, e := range c.examples {
+			if !strings.HasPrefix(e, c.name) {
+				t.Errorf("%s: example %q is of another command", c.name, e)
+			}
+		}
+		golden(t, "help-"+c.name+".txt", []byte(out))
+	}
+}
+
+// Mistakes in the call have status 2 and never reach for the network.
+func TestUsageErrors(t *testing.T) {
+	noEnvironment(t)
+	for _, tc := range []struct{ args, want string }{
+		{"", "Usage: kmipctl"},
+		{"fly", `there is no command "fly"`},
+		{"help fly", `there is no command or topic "fly"`},
+		{"--nope query", "unknown flag: --nope"},
+		{"query --nope", "unknown flag: --nope"},
+		{"query extra", `unexpected argument "extra"`},
+		{"query --function fly", "--function"},
+		{"query --version 2.1", `--version: "2.1" is none of`},
+		{"query --timeout 0s", "--timeout must be positive"},
+		{"query --password-file x", "--password-file needs --username"},
+		{"query --json=false --quiet --json", ""},
+		{"query --address 127.0.0.1:1", "--ca is not set"},
+		{"discover-versions x", "is not a version"},
+		{"create --type tree", "--type"},
+		{"create --algorithm tree", "--algorithm"},
+		{"create --activation-date never --attribute a", "--activation-date"},
+		{"create --usage fly", "--usage"},
+		{"create-key-pair", "name the algorithm"},
+		{"create-key-pair --algorithm EC --curve round", "--curve"},
+		{"create-key-pair --algorithm EC --private-usage fly --public-attribute x", "--private-usage"},
+		{"register", "name the kind of object"},
+		{"register --type symmetric-key", "name the file"},
+		{"register --type symmetric-key --file /nonexistent --algorithm AES", "no such file"},
+		{"register --type symmetric-key --file /dev/null", "name the algorithm"},
+		{"register --type template --attribute State=active", "a template needs a --name"},
+		{"register --type template --name a --file x", "a template has no --file"},
+		{"register --type opaque-object --file /dev/null --wrap-mode oaep", "need --wrapping-key"},
+		{"register --type private-key --file /dev/null", "the format of the key is not known"},
+		{"register --type split-key --file /dev/null", "needs --split-parts"},
+		{"register --type secret-data --file /dev/null --wrapping-key k", "not empty"},
+		{"register --type certificate-request --file /dev/null", "cannot be registered"},
+		{"get", "name the object"},
+		{"get a b", `unexpected argument "b"`},
+		{"get a --name b", "not both"},
+		{"get a --pem", "--pem needs --out or --show"},
+		{"get a --show --out x", "exclude each other"},
+		{"get a --encoding no", "need --wrap-with"},
+		{"get a --wrap-with k --encoding some", "neither no nor ttlv"},
+		{"get a --wrap-with k --wrap-mode paper", "--wrap-mode"},
+		{"get a --wrap-with k --wrap-mode nist-key-wrap --wrap-hash sha-1", "--wrap-hash needs"},
+		{"get a --wrap-with k --encoding no --version 1.0", "--encoding no needs KMIP 1.1"},
+		{"get a --out /nonexistent/file", "there is no directory"},
+		{"get a --out /", "is a directory"},
+		{"get a --force", "--force needs"},
+		{"get-attributes", "name the object"},
+		{"add-attribute id", "NAME=VALUE is missing"},
+		{"add-attribute id x", "is not NAME=VALUE"},
+		{"add-attribute id Name[1]=x", "leave [1] out"},
+		{"modify-attribute --name n", "NAME=VALUE is missing"},
+		{"delete-attribute id", "NAME is missing"},
+		{"delete-attribute id x[y]", "index"},
+		{"locate --state asleep", "--state"},
+		{"locate --max -1", "negative"},
+		{"locate --group-member old", "--group-member"},
+		{"locate --date Name=now", "--date"},
+		{"locate --storage shelf", "--storage"},
+		{"check id --usage fly --lease long", "--lease"},
+		{"revoke id --reason mood", "--reason"},
+		{"revoke id --compromise-date soon", "--compromise-date"},
+	} {
+		code, out, errOut := call(t, strings.Fields(tc.args)...)
+		if code != 2 {
+			t.Errorf("%q: status %d, want 2", tc.args, code)
+		}
+		if !strings.Contains(out+errOut, tc.want) {
+			t.Errorf("%q: got %q, want %q in it", tc.args, out+errOut, tc.want)
+		}
+	}
+}
