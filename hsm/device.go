@@ -53,7 +53,7 @@ type work struct {
 	s   session
 	gen uint64
 
-	dead      bool          // the call failed and the login is gone
+	dead      bool          // the call failed because the login or the transport key is gone
 	effect    bool          // something persistent was made or removed: the call is not repeated
 	discard   bool          // the session is not fit for others
 	refs      []Ref         // objects whose cached handles were used
@@ -168,7 +168,7 @@ func (w *work) finish(err error) {
 	w.unlockMutations()
 	var e *Error
 	if errors.As(err, &e) && e.Code != 0 {
-		w.dead = w.p11.loggedIn(w.s) != nil
+		w.dead = w.dead || w.p11.loggedIn(w.s) != nil
 	}
 	f := fateOf(err)
 	w.discard = w.discard || w.dead || f != fateKeep && f != fateStale

@@ -154,16 +154,18 @@ func HoldMutations(t testing.TB, tok Token) (release func()) {
 	return unlock
 }
 
-// FailAfter turns the success of the n-th call of a function from now on into a failure. The call has had its effect.
+// FailAfter turns the success of the n-th call of a function from now on, or with n 0 of every call, into a failure. The
+// call has had its effect.
 func FailAfter(tok Token, call string, n int, code uint) {
 	d := tok.(*device)
 	d.p11.mu.Lock()
 	defer d.p11.mu.Unlock()
+	every := n == 0
 	d.p11.after = func(name string) p11.Error {
 		if name != call {
 			return 0
 		}
-		if n--; n == 0 {
+		if n--; n == 0 || every {
 			return p11.Error(code)
 		}
 		return 0

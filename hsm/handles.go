@@ -108,11 +108,11 @@ func (h *handles) merge(epoch int, found map[Ref]entry) {
 	}
 }
 
-// reset replaces everything.
-func (h *handles) reset(known map[Ref]entry) {
+// reset forgets everything.
+func (h *handles) reset() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.known = known
+	clear(h.known)
 	clear(h.missing)
 }
 

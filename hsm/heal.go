@@ -66,7 +66,7 @@ func (d *device) heal(ctx context.Context, gen uint64, renew bool) error {
 	if d.gen.Load() != gen {
 		return nil
 	}
-	if d.p11.loggedIn(d.anchor) == nil && d.transportWorks(renew) {
+	if d.p11.loggedIn(d.anchor) == nil && d.transportWorks(renew || !d.hasTransport()) {
 		d.flush(d.slot()) // idle sessions may be as dead as the one that failed
 		return nil
 	}
@@ -149,7 +149,8 @@ func (d *device) reconnect() error {
 		return err
 	}
 	d.gen.Add(1)
-	d.objects.reset(map[Ref]entry{})
+	d.objects.reset()
+	d.replaceTransport(nil)
 	if err := d.renewTransport(); err != nil {
 		return err
 	}

@@ -164,6 +164,26 @@ func TestWrongPINOnce(t *testing.T) {
 	}
 }
 
+// TestNoTransport loses the login on a token that will not share a transport key for a while.
+func TestNoTransport(t *testing.T) {
+	tok := hsmtest.NewSoftHSM(t)
+	ref, want := generate(t, tok)
+	hsm.FailAfter(tok, "C_WrapKey", 0, p11.CKR_FUNCTION_FAILED)
+	hsm.LogoutBehind(t, tok)
+	for range 2 {
+		if _, err := tok.Export(t.Context(), ref, 256); !errors.Is(err, hsm.ErrUnavailable) {
+			t.Errorf("without a transport key: %v", err)
+		}
+	}
+	hsm.FailNever(tok)
+	if got, err := tok.Export(t.Context(), ref, 256); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("afterwards: %v", err)
+	}
+	if n := hsm.SessionObjects(t, tok); n != 1 {
+		t.Errorf("%d session objects are left, want the transport key alone", n)
+	}
+}
+
 func TestRotation(t *testing.T) {
 	tok, _ := openWith(t, func(c *hsm.Config) { c.TransportRotation = time.Millisecond })
 	ref, want := generate(t, tok)

@@ -44,8 +44,12 @@ func (w *work) useTransport() (*transportKey, error) {
 	}
 	w.transportMu.Lock()
 	defer w.transportMu.Unlock()
-	if w.transport == nil {
+	if w.info.Capabilities.Transport == "" {
 		return nil, refuse(KindUnsupported, "the token offers no way to move keys in or out")
+	}
+	if w.transport == nil {
+		w.dead = true // a login whose transport key could not be made is as good as none
+		return nil, down("transport", nil)
 	}
 	w.transport.users++
 	w.key = w.transport
@@ -90,6 +94,14 @@ func (d *device) renewTransport() error {
 	return nil
 }
 
+// hasTransport says whether there is a transport key, if the token can share one at all.
+func (d *device) hasTransport() bool {
+	d.transportMu.Lock()
+	defer d.transportMu.Unlock()
+	return d.transport != nil || d.info.Capabilities.Transport == ""
+}
+
+// replaceTransport takes nil, too.
 func (d *device) replaceTransport(k *transportKey) {
 	d.transportMu.Lock()
 	defer d.transportMu.Unlock()
