@@ -57,7 +57,13 @@ func newBatch(s *Server, p *peer, m *message, now time.Time, corr string, out *b
 	if n := m.header.MaximumResponseSize; n != nil && int(*n) < b.limit {
 		b.limit, b.limitErr = int(*n), errTooLarge
 	}
-	beginResponse(out, m.version, now, corr)
+	shown := ""
+	if m.header.ClientCorrelationValue != nil {
+		// KMIP 1.4 section 6.19 makes it a SHOULD, and PyKMIP cannot read an answer that has it: it goes to clients that
+		// correlate.
+		shown = corr
+	}
+	beginResponse(out, m.version, now, shown)
 	b.itemsAt = len(out.b)
 	b.ids, b.rooms = b.oneID[:0], b.oneRoom[:]
 	if n := len(m.items); n > 1 {

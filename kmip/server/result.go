@@ -56,7 +56,7 @@ func endResponse(out *buffer, itemsAt, items int) {
 // answerOne appends a whole response with one failed item without Operation, for a message that could not be read as
 // such (KMIP 1.4 section 11.1).
 func (s *Server) answerOne(out *buffer, ver kmip.Version, now time.Time, corr string, err error) {
-	beginResponse(out, ver, now, corr)
+	beginResponse(out, ver, now, "")
 	at := len(out.b)
 	appendFailure(out, itemID{}, ver, corr, err, nil, s.cfg.MaxResponseSize)
 	endResponse(out, at, 1)
