@@ -68,7 +68,7 @@ var pemFormats = []struct {
 // parseKeyFile reads PEM or DER. What it does not know it leaves as it is, without format.
 func parseKeyFile(typ kmip.ObjectType, data []byte) (*keyFile, error) {
 	f := &keyFile{der: data}
-	if bytes.HasPrefix(bytes.TrimSpace(data), []byte("-----BEGIN ")) {
+	if bytes.Contains(data, []byte("-----BEGIN ")) { // some tools write text before it
 		if err := f.fromPEM(typ, data); err != nil {
 			return nil, err
 		}

@@ -84,7 +84,7 @@ func TestKeyFileRefusals(t *testing.T) {
 		"encrypted":        {kmip.ObjectTypePrivateKey, locked},
 		"another object":   {kmip.ObjectTypePrivateKey, cert},
 		"two certificates": {kmip.ObjectTypeCertificate, append(bytes.Clone(cert), cert...)},
-		"no PEM after all": {kmip.ObjectTypeCertificate, []byte("-----BEGIN ")},
+		"no PEM after all": {kmip.ObjectTypeCertificate, []byte("-----BEGIN NOTHING")},
 	} {
 		if _, err := parseKeyFile(tc.typ, tc.data); err == nil {
 			t.Errorf("%s: accepted", name)
