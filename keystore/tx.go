@@ -96,6 +96,10 @@ func (t *tx) made(ctx context.Context, uid string) error {
 
 // Commit makes the changes final: token objects that were destroyed end here, after the answer is known to fit.
 func (t *tx) Commit(ctx context.Context) error {
+	if len(t.log) == 0 {
+		t.end()
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
 	defer cancel()
 	var errs []error

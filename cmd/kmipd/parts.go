@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,16 +23,23 @@ import (
 
 // This file opens the parts that commands are made of: log, PIN, token, records.
 
-func (c *config) logger(s streams) zerolog.Logger {
+// logger makes the log of a command on standard error.
+func (c *config) logger(s streams) zerolog.Logger { return c.loggerTo(c.logWriter(s)) }
+
+func (c *config) loggerTo(w io.Writer) zerolog.Logger {
 	level, err := zerolog.ParseLevel(c.LogLevel)
 	if err != nil {
 		level = zerolog.InfoLevel
 	}
-	w := s.err
-	if c.LogFormat == "text" {
-		w = zerolog.ConsoleWriter{Out: s.err, TimeFormat: time.RFC3339, NoColor: true}
-	}
 	return zerolog.New(w).Level(level).With().Timestamp().Logger()
+}
+
+// logWriter is standard error, with a layout for people if that is wanted.
+func (c *config) logWriter(s streams) io.Writer {
+	if c.LogFormat == "text" {
+		return zerolog.ConsoleWriter{Out: s.err, TimeFormat: time.RFC3339, NoColor: true}
+	}
+	return s.err
 }
 
 // pin reads the PIN from its file or asks for it. The file's last newline does not belong to it.

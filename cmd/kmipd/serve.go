@@ -39,7 +39,9 @@ func (c *source) prepare() error {
 // serve runs the server until ctx ends or a part of it fails. ready is called with the listener's address once
 // connections are accepted.
 func (c *source) serve(ctx context.Context, s streams, ready func(net.Addr)) (err error) {
-	log := c.logger(s)
+	late := newLateLog(c.logWriter(s))
+	defer late.Close()
+	log := c.loggerTo(late)
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 

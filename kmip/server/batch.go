@@ -137,8 +137,11 @@ func (b *batch) begin() kmip.Tx {
 // end completes the response and frees the locks that an interrupted message may still hold.
 func (b *batch) end(ctx context.Context) {
 	if b.tx != nil {
-		ctx, cancel := settle(ctx)
-		defer cancel()
+		if b.tx.Mark() > 0 {
+			var cancel context.CancelFunc
+			ctx, cancel = settle(ctx)
+			defer cancel()
+		}
 		if err := b.tx.Rollback(ctx, 0); err != nil {
 			b.peer.log.Error().Str("corr", b.corr).Err(err).Msg("undo log is not empty at the end of the message")
 		}
@@ -227,8 +230,11 @@ func (b *batch) succeed(ctx context.Context, id itemID, resp payload, i int) err
 	if b.tx == nil || b.msg.undo() && !last {
 		return nil
 	}
-	ctx, cancel := settle(ctx)
-	defer cancel()
+	if b.tx.Mark() > 0 { // a reader has nothing to carry through, and a timer costs as much as a read
+		var cancel context.CancelFunc
+		ctx, cancel = settle(ctx)
+		defer cancel()
+	}
 	if err := b.tx.Commit(ctx); err != nil {
 		return fmt.Errorf("%w: %w", errCommit, err)
 	}
