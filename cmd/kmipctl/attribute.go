@@ -34,7 +34,7 @@ func parseAssignment(s string, partial bool) (kmip.Attribute, error) {
 }
 
 var errNoAttribute = errors.New("there is no such attribute; names of custom attributes begin with x-, " +
-	"and before the value of any other stands its type, for example text:")
+	"and before the value of any other stands its type (text:, int:, ...)")
 
 // parseReference reads NAME or NAME[INDEX], and tells whether the name is known.
 func parseReference(s string) (a kmip.Attribute, known bool, err error) {

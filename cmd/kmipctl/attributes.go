@@ -92,13 +92,7 @@ type nameList struct {
 func (r *nameList) rows() []row   { return nil }
 func (r *nameList) ids() []string { return []string{r.UniqueIdentifier} }
 
-func (r *nameList) plain() []string {
-	out := make([]string, len(r.AttributeNames))
-	for i, n := range r.AttributeNames {
-		out[i] = printable(n)
-	}
-	return out
-}
+func (r *nameList) plain() []string { return printableAll(r.AttributeNames) }
 
 // changed is the result of the operations on one attribute.
 type changed struct {

@@ -61,6 +61,9 @@ func (g *get) run(ctx context.Context, k *kit, args []string) (result, error) {
 	if err != nil {
 		return nil, err
 	}
+	if k.json && g.out == "-" {
+		return nil, usageError("--json and --out - would mix on standard output")
+	}
 	// A Get may count as a use of the object: find out first what would stop the writing.
 	if err := g.checkOut(); err != nil {
 		return nil, err

@@ -3,6 +3,8 @@ package main
 import (
 	"strings"
 	"testing"
+
+	"github.com/spf13/pflag"
 )
 
 // The help pins commands, flags, defaults and examples.
@@ -35,6 +37,21 @@ func TestHelp(t *testing.T) {
 			}
 		}
 		golden(t, "help-"+c.name+".txt", []byte(out))
+	}
+}
+
+// A command's flag of the same name would hide one of the connection, silently.
+func TestFlagsDiffer(t *testing.T) {
+	shared := pflag.NewFlagSet("shared", pflag.ContinueOnError)
+	(&kit{}).define(shared)
+	for _, c := range commands() {
+		f := pflag.NewFlagSet(c.name, pflag.ContinueOnError)
+		c.setup(f)
+		f.VisitAll(func(f *pflag.Flag) {
+			if shared.Lookup(f.Name) != nil {
+				t.Errorf("%s has a --%s of its own", c.name, f.Name)
+			}
+		})
 	}
 }
 
@@ -85,6 +102,7 @@ func TestUsageErrors(t *testing.T) {
 		{"get a --wrap-with k --encoding no --version 1.0", "--encoding no needs KMIP 1.1"},
 		{"get a --out /nonexistent/file", "there is no directory"},
 		{"get a --out /", "is a directory"},
+		{"get a --out - --json=true", "would mix"},
 		{"get a --force", "--force needs"},
 		{"get-attributes", "name the object"},
 		{"add-attribute id", "NAME=VALUE is missing"},

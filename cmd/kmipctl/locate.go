@@ -212,9 +212,5 @@ func (l *located) plain() []string {
 	if l.details {
 		return detailTable(l.Objects)
 	}
-	out := make([]string, len(l.IDs))
-	for i, id := range l.IDs {
-		out[i] = printable(id)
-	}
-	return out
+	return printableAll(l.IDs)
 }

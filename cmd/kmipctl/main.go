@@ -83,25 +83,29 @@ func run(ctx context.Context, s streams, args []string) int {
 		fmt.Fprintln(s.out, "kmipctl", version, goVersion())
 		return 0
 	}
-	c := find(name)
-	if c == nil {
-		return k.fail(args, usageError("there is no command %q; kmipctl help lists them", name))
+	if c := find(name); c != nil {
+		return k.command(ctx, args, c, shared, rest)
 	}
-	f := pflag.NewFlagSet("kmipctl "+name, pflag.ContinueOnError)
+	return k.fail(args, usageError("there is no command %q; kmipctl help lists them", name))
+}
+
+// command reads the flags of a command, those of all commands among them. all is the whole command line.
+func (k *kit) command(ctx context.Context, all []string, c *command, shared *pflag.FlagSet, args []string) int {
+	f := pflag.NewFlagSet("kmipctl "+c.name, pflag.ContinueOnError)
 	f.SetOutput(io.Discard)
 	f.SortFlags = false
 	f.Usage = func() {}
 	act := c.setup(f)
 	own := f.FlagUsagesWrapped(helpWidth)
 	f.AddFlagSet(shared)
-	switch err := f.Parse(rest); {
+	switch err := f.Parse(args); {
 	case errors.Is(err, pflag.ErrHelp):
-		c.help(s.out, own)
+		c.help(k.out, own)
 		return 0
 	case err != nil:
-		return k.fail(args, usageError("%s: %v", name, err))
+		return k.fail(all, usageError("%s: %v", c.name, err))
 	}
-	return k.run(ctx, args, c, act, f.Args())
+	return k.run(ctx, all, c, act, f.Args())
 }
 
 // run does the command and prints its result.

@@ -43,7 +43,7 @@ func (k *kit) print(res result) error {
 	case k.json:
 		return printJSON(k.out, res)
 	case k.quiet:
-		return printLines(k.out, res.ids())
+		return printLines(k.out, printableAll(res.ids()))
 	}
 	if p, ok := res.(plain); ok {
 		if list := p.plain(); list != nil {

@@ -204,11 +204,7 @@ func (v *serverView) rows() []row {
 	}{{"Operations", v.Operations}, {"Object Types", v.ObjectTypes}, {"Application Namespaces", v.Namespaces},
 		{"Attestation Types", v.AttestationTypes}, {"Client Registration", v.RegistrationMethods}} {
 		if len(l.list) > 0 {
-			r := row{label: l.label}
-			for _, e := range l.list {
-				r.lines = append(r.lines, printable(e))
-			}
-			out = append(out, r)
+			out = append(out, row{l.label, printableAll(l.list)})
 		}
 	}
 	for _, l := range []struct {

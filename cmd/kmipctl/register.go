@@ -37,18 +37,23 @@ With --wrapping-key the file holds the wrapped octets. A template has no file: i
 type register struct {
 	newObject
 	wrapping
+
+	// The flags.
 	typ, file, format, algorithm, wrappingKey string
 	certificateType, secretType, opaqueType   string
 	splitMethod, primeField                   string
 	length, pgpVersion                        int32
 	hex                                       bool
 	split                                     kmip.SplitKey
-	object                                    kmip.ObjectType
-	alg                                       kmip.CryptographicAlgorithm
-	keyFormat                                 kmip.KeyFormatType
-	anyTransparent                            bool // --format transparent
-	list                                      []kmip.Attribute
-	secrets                                   [][]byte // to be wiped
+
+	// What check reads from them; keyBlock completes it with what the file tells.
+	object         kmip.ObjectType
+	alg            kmip.CryptographicAlgorithm
+	keyFormat      kmip.KeyFormatType
+	anyTransparent bool // --format transparent
+	list           []kmip.Attribute
+
+	secrets [][]byte // copies of the material, to be wiped
 }
 
 func (r *register) define(f *pflag.FlagSet) {

@@ -235,3 +235,11 @@ func printable(s string) string {
 	}
 	return s
 }
+
+func printableAll(list []string) []string {
+	out := make([]string, len(list))
+	for i, s := range list {
+		out[i] = printable(s)
+	}
+	return out
+}
