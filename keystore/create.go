@@ -76,8 +76,11 @@ func (s *Store) secretSpec(o object) (hsm.KeySpec, error) {
 		return spec, nil
 	}
 	alg := o.algorithm()
-	if alg == 0 {
+	switch {
+	case alg == 0:
 		return spec, badField("Create needs Cryptographic Algorithm")
+	case keyform.Asymmetric(alg):
+		return spec, badField("Cryptographic Algorithm %s is not for a Symmetric Key", alg)
 	}
 	if o.get("Cryptographic Usage Mask").IsZero() {
 		return spec, badField("Create needs Cryptographic Usage Mask")

@@ -19,11 +19,9 @@ type bencher struct {
 	server   *harness.Server
 	tls      *tls.Config
 	settings benchSettings
-	tool     string
-	dir      string
 	admin    *harness.Conn // prepares objects
 
-	requests struct{ create, pair, register []byte }
+	requests struct{ null, create, pair, register []byte }
 	gets     [][]byte
 	wraps    [][]byte
 	attrs    [][]byte
@@ -34,8 +32,8 @@ type bencher struct {
 
 const benchKeys = 64 // objects that Get and its like take in turn
 
-func newBencher(s *harness.Server, settings benchSettings, tool, dir string) (*bencher, error) {
-	b := &bencher{server: s, settings: settings, tool: tool, dir: dir}
+func newBencher(s *harness.Server, settings benchSettings) (*bencher, error) {
+	b := &bencher{server: s, settings: settings}
 	var err error
 	if b.tls, err = harness.TLS(s.Dir); err != nil {
 		return nil, err
@@ -43,6 +41,7 @@ func newBencher(s *harness.Server, settings benchSettings, tool, dir string) (*b
 	if b.admin, err = harness.Dial(s.Addr, b.tls); err != nil {
 		return nil, err
 	}
+	b.requests.null = encode(message.DiscoverVersions())
 	b.requests.create = encode(message.CreateAES(256))
 	b.requests.pair = encode(message.CreateP256())
 	b.requests.register = encode(message.RegisterAES(bytes.Repeat([]byte{0x5A, 0xA5}, 16)))
@@ -71,8 +70,7 @@ func encode(item message.Item) []byte { return rawttlv.MustEncode(message.Reques
 
 // benchClient is one connection with its buffers.
 type benchClient struct {
-	conn   *harness.Conn
-	answer []byte // the first one, for the null operation to repeat
+	conn *harness.Conn
 }
 
 // success is an encoded Result Status of Success.
@@ -87,9 +85,6 @@ func (c *benchClient) send(request []byte) error {
 	if !bytes.Contains(answer, success) {
 		return fmt.Errorf("refused: %x", answer)
 	}
-	if c.answer == nil {
-		c.answer = bytes.Clone(answer)
-	}
 	return nil
 }
 
@@ -97,6 +92,7 @@ func (b *bencher) turn(requests [][]byte) []byte {
 	return requests[b.next.Add(1)%uint64(len(requests))]
 }
 
+func (b *bencher) null(c *benchClient) error       { return c.send(b.requests.null) }
 func (b *bencher) create(c *benchClient) error     { return c.send(b.requests.create) }
 func (b *bencher) pair(c *benchClient) error       { return c.send(b.requests.pair) }
 func (b *bencher) register(c *benchClient) error   { return c.send(b.requests.register) }
@@ -176,7 +172,7 @@ func benchName(i int) string { return fmt.Sprintf("bench-%06d", i) }
 
 // prepare calls f on 16 connections until it says no.
 func (b *bencher) prepare(f func(*harness.Conn) (bool, error)) error {
-	clients, err := b.dial(b.server.Addr, b.tls, 16)
+	clients, err := b.dial(16)
 	if err != nil {
 		return err
 	}
@@ -194,10 +190,10 @@ func (b *bencher) prepare(f func(*harness.Conn) (bool, error)) error {
 	return errors.Join(errs...)
 }
 
-func (b *bencher) dial(addr string, config *tls.Config, n int) ([]*benchClient, error) {
+func (b *bencher) dial(n int) ([]*benchClient, error) {
 	var out []*benchClient
 	for range n {
-		c, err := harness.Dial(addr, config)
+		c, err := harness.Dial(b.server.Addr, b.tls)
 		if err != nil {
 			closeAll(out)
 			return nil, err
@@ -211,13 +207,6 @@ func closeAll(clients []*benchClient) {
 	for _, c := range clients {
 		c.conn.Close()
 	}
-}
-
-// anyServer accepts the certificate that the null listener made for itself.
-func anyServer(c *tls.Config) *tls.Config {
-	out := c.Clone()
-	out.InsecureSkipVerify = true
-	return out
 }
 
 // drive lets every client work for the length of a measurement and returns the number of KMIP operations.

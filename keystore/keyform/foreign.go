@@ -285,8 +285,8 @@ func (in *input) keptUnknown() (*Key, error) {
 	return nil, in.formatError()
 }
 
-// asymmetric tells the algorithms that a Symmetric Key cannot have.
-func asymmetric(a kmip.CryptographicAlgorithm) bool {
+// Asymmetric tells the algorithms that a Symmetric Key cannot have.
+func Asymmetric(a kmip.CryptographicAlgorithm) bool {
 	switch a {
 	case kmip.CryptographicAlgorithmRSA, kmip.CryptographicAlgorithmDSA, kmip.CryptographicAlgorithmDH,
 		kmip.CryptographicAlgorithmEd25519, kmip.CryptographicAlgorithmEd448:

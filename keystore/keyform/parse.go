@@ -140,7 +140,7 @@ func (in *input) symmetricKey() (*Key, error) {
 	switch {
 	case in.algorithm == 0:
 		return nil, invalid("Cryptographic Algorithm is neither in the Key Block nor an attribute")
-	case asymmetric(in.algorithm):
+	case Asymmetric(in.algorithm):
 		return nil, invalid("Cryptographic Algorithm %s is not one of a Symmetric Key", in.algorithm)
 	}
 	octets, known, err := in.octets()

@@ -103,7 +103,9 @@ func (c *Client) Batch(ctx context.Context, opt Options, items ...Item) ([]Resul
 	if len(items) == 0 {
 		return nil, errors.New("client: a message needs an item")
 	}
-	answer, err := c.Roundtrip(ctx, c.Encode(opt, items...))
+	request := c.Encode(opt, items...)
+	answer, err := c.Roundtrip(ctx, request)
+	clear(request) // it may hold a key or a password
 	if err != nil {
 		return nil, err
 	}

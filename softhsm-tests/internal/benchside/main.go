@@ -1,7 +1,6 @@
-// Command benchside is the other side of a benchmark comparison, in a process of its own as the server is:
+// Command benchside measures the bare token for a benchmark comparison, in a process of its own as the server is:
 //
-//	benchside null --response FILE                 a TLS listener that decodes each request and answers fixed octets
-//	benchside raw --dir DIR --seconds S --conns 1,8,64   the bare token operations, as JSON on standard output
+//	benchside raw --dir DIR --seconds S --conns 1,8,64   the token operations, as JSON on standard output
 package main
 
 import (
@@ -22,10 +21,9 @@ func main() {
 
 func run(args []string) error {
 	if len(args) == 0 {
-		return fmt.Errorf("usage: benchside null|raw ...")
+		return fmt.Errorf("usage: benchside raw ...")
 	}
 	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
-	response := flags.String("response", "", "file with the octets to answer")
 	dir := flags.String("dir", "", "empty directory for a token")
 	seconds := flags.Float64("seconds", 2, "length of one measurement")
 	conns := flags.String("conns", "1,8,64", "numbers of concurrent callers")
@@ -33,8 +31,6 @@ func run(args []string) error {
 		return err
 	}
 	switch args[0] {
-	case "null":
-		return null(*response)
 	case "raw":
 		var callers []int
 		for _, s := range strings.Split(*conns, ",") {

@@ -153,3 +153,6 @@ func Destroy(uid string) Item { return Item{OpDestroy, []*Node{id(uid)}} }
 
 // Query asks for the operations.
 func Query() Item { return Item{OpQuery, []*Node{rawttlv.Enum(tagQueryFunction, queryOperations)}} }
+
+// DiscoverVersions asks for the versions that the server speaks.
+func DiscoverVersions() Item { return Item{OpDiscoverVersions, nil} }

@@ -59,18 +59,19 @@ const (
 
 // Operations.
 const (
-	OpCreate          = 0x01
-	OpCreateKeyPair   = 0x02
-	OpRegister        = 0x03
-	OpLocate          = 0x08
-	OpGet             = 0x0A
-	OpGetAttributes   = 0x0B
-	OpAddAttribute    = 0x0D
-	OpModifyAttribute = 0x0E
-	OpActivate        = 0x12
-	OpRevoke          = 0x13
-	OpDestroy         = 0x14
-	OpQuery           = 0x18
+	OpCreate           = 0x01
+	OpCreateKeyPair    = 0x02
+	OpRegister         = 0x03
+	OpLocate           = 0x08
+	OpGet              = 0x0A
+	OpGetAttributes    = 0x0B
+	OpAddAttribute     = 0x0D
+	OpModifyAttribute  = 0x0E
+	OpActivate         = 0x12
+	OpRevoke           = 0x13
+	OpDestroy          = 0x14
+	OpQuery            = 0x18
+	OpDiscoverVersions = 0x1E
 )
 
 // Result reasons.
