@@ -143,3 +143,14 @@ func keyValue(material []byte) []byte {
 	b, mark := ttlv.Begin(nil, kmip.TagKeyValue)
 	return ttlv.End(ttlv.AppendBytes(b, kmip.TagKeyMaterial, material), mark)
 }
+
+// registeredBlock is the Key Block of a Register request.
+func registeredBlock(req *kmip.RegisterRequest) *kmip.KeyBlock {
+	switch {
+	case req.SymmetricKey != nil:
+		return &req.SymmetricKey.KeyBlock
+	case req.PrivateKey != nil:
+		return &req.PrivateKey.KeyBlock
+	}
+	return &req.SecretData.KeyBlock
+}

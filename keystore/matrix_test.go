@@ -59,10 +59,7 @@ func wrapped(c client, kek string, req *kmip.RegisterRequest, value []byte, mech
 	if mechanism == hsm.WrapAESKWP {
 		m = kmip.BlockCipherModeAESKeyWrapPadding
 	}
-	kb := &req.SymmetricKey.KeyBlock
-	if req.SecretData != nil {
-		kb = &req.SecretData.KeyBlock
-	}
+	kb := registeredBlock(req)
 	kb.KeyValue = byteString(blob)
 	kb.KeyWrappingData = &kmip.KeyWrappingData{WrappingMethod: kmip.WrappingMethodEncrypt, EncodingOption: encoding,
 		EncryptionKeyInformation: &kmip.EncryptionKeyInformation{UniqueIdentifier: kek, CryptographicParameters: &kmip.CryptographicParameters{BlockCipherMode: m}}}
