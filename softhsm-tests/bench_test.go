@@ -75,7 +75,7 @@ func TestBench(t *testing.T) {
 	if err := json.Unmarshal(out, &raw); err != nil {
 		t.Fatalf("raw measurements: %v\n%s", err, out)
 	}
-	s := harness.Start(t, harness.Dir(t))
+	s := harness.Start(t, harness.Dir(t), "--log-format", "json") // as kmipd serve has it
 	b, err := newBencher(s, settings)
 	if err != nil {
 		t.Fatal(err)

@@ -21,6 +21,7 @@ func runDev(ctx context.Context, s streams, args []string) error {
 	f.StringVar(&l.dir, "dir", ".dev", "directory of token, records and certificates")
 	f.StringVar(&l.listen, "listen", "127.0.0.1:5696", "address and port of the KMIP listener; port 0 takes a free one")
 	f.StringVar(&l.logLevel, "log-level", "info", "debug, info, warn or error")
+	f.StringVar(&l.logFormat, "log-format", "text", "json or text; text costs time under load")
 	if err := parse(f, args, 0); err != nil {
 		return err
 	}
@@ -37,7 +38,7 @@ func runDev(ctx context.Context, s streams, args []string) error {
 	c := &source{}
 	sf := flags(s, "dev")
 	c.define(sf)
-	if err := sf.Parse([]string{"--dir", l.dir, "--listen", l.listen, "--log-level", l.logLevel}); err != nil {
+	if err := sf.Parse([]string{"--dir", l.dir, "--listen", l.listen, "--log-level", l.logLevel, "--log-format", l.logFormat}); err != nil {
 		return err
 	}
 	if err := c.load(); err != nil {
