@@ -77,6 +77,21 @@ type MACSpec struct {
 	Hash   Hash // HMAC
 }
 
+// Composition is something that the token and this package do together, since the token cannot do it alone.
+type Composition string
+
+// The compositions of Crypto. Those of Wrap and Unwrap are Capabilities.OAEPComposed and KWPComposed.
+const (
+	CompositionECBPad Composition = "ecb-pad"  // padding here, ECB on the token
+	CompositionOAEP   Composition = "rsa-oaep" // other hashes, mask generation hashes and labels: padding here, raw RSA on the token
+	CompositionPSS    Composition = "rsa-pss"  // the same; the public operation is done here
+	// CompositionMovedKey: HMAC over keys of other types with a copy made by wrapping and unwrapping on the token.
+	CompositionMovedKey Composition = "hmac-moved-key"
+	// CompositionFilledKey: HMAC over keys shorter than the token's minimum, filled with zeros here: the plain key passes
+	// the server's memory once. Config.RefuseComposed forbids it.
+	CompositionFilledKey Composition = "hmac-filled-key"
+)
+
 // Crypto is what a token does with its keys for KMIP's cryptographic services. Keys do not leave the token, except where
 // a Composition in Info says that the server takes part. Key type, mechanism and parameters are checked before the token
 // sees them. bits is the recorded length of a secret key, as in Export. What the token cannot do, alone or composed, is

@@ -27,6 +27,7 @@ type device struct {
 	gate      *rwLock // calls share it; healing and closing have it alone
 	mutations *rwLock // changes of token objects have it alone, their uses share it; nil where the token needs none
 	objects   *handles
+	movedKeys *movedKeys
 
 	gen        atomic.Uint64 // counts logins; changed with the gate held alone
 	closed     atomic.Bool

@@ -66,11 +66,22 @@ func (w *work) facts(ref Ref, h handle) (keyFacts, error) {
 	if ok && e.handle == h && e.facts != nil {
 		return *e.facts, nil
 	}
-	v, err := w.p11.attributes(w.s, h, p11.CKA_KEY_TYPE, p11.CKA_WRAP, p11.CKA_UNWRAP, p11.CKA_EXTRACTABLE)
+	flags := usageFlags[ref.Class]
+	kinds := []uint{p11.CKA_KEY_TYPE, p11.CKA_EXTRACTABLE, p11.CKA_EC_PARAMS}
+	for _, f := range flags {
+		kinds = append(kinds, f.kind)
+	}
+	v, err := w.p11.attributes(w.s, h, kinds...)
 	if err != nil {
 		return keyFacts{}, err
 	}
-	facts := keyFacts{wrap: isFlag(v[1], true), unwrap: isFlag(v[2], true), extractable: isFlag(v[3], true)}
+	facts := keyFacts{extractable: isFlag(v[1], true), curve: curveOfDER(v[2])}
+	for i, f := range flags {
+		if isFlag(v[3+i], true) {
+			facts.usage |= f.usage
+		}
+	}
+	facts.wrap, facts.unwrap = facts.usage&UsageWrap != 0, facts.usage&UsageUnwrap != 0
 	for kind, code := range keyTypeCodes {
 		if isNumber(v[0], code) {
 			facts.kind = kind

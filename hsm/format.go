@@ -70,6 +70,8 @@ type traits struct {
 	// pairsByCopy: RSA pairs are made as session objects and copied, since making them takes long and the mutation lock
 	// would be held so long otherwise.
 	pairsByCopy bool
+	// HMAC keys: the token takes AES keys for it, and keys shorter than the digest (NSS; SoftHSM takes neither).
+	hmacAnyType, hmacAnyLength bool
 }
 
 // findFormats finds the mechanisms that work both ways by what they produce.

@@ -17,7 +17,9 @@ type keyFacts struct {
 	kind         KeyType // 0: a type that kmipd does not use
 	wrap, unwrap bool
 	extractable  bool
-	modulus      int // octets of an RSA modulus
+	modulus      int   // octets of an RSA modulus
+	curve        Curve // of an EC key, 0: another one
+	usage        Usage
 }
 
 // handles maps objects to handles, so that no request searches the token: a search is linear in the number of objects

@@ -181,6 +181,17 @@ type Capabilities struct {
 	Data        bool   // private CKO_DATA objects
 	Transport   string // how the transport key was shared: "ecdh-p256", "rsa-oaep-sha256", "create-object"
 	MaxSessions int
+	// What keys do on the token, for Crypto. AESModes and DES3Modes do not list ModeECBPad, which needs ModeECB only.
+	AESModes, DES3Modes []CipherMode
+	GCMAnyIV            bool      // IVs of 1 to 128 octets; 12 always
+	CMAC                []KeyType // KeyAES, KeyDES3
+	HMAC                []Hash
+	PKCS1v15Encrypt     bool
+	OAEPEncrypt         []Hash // on the token alone: MGF1 with the same hash, no label
+	PKCS1v15Sign        bool
+	PSS                 []Hash // on the token alone: MGF1 with the same hash
+	ECDSA, ECDH         []Curve
+	Composed            []Composition
 }
 
 // SecretOutcome is what Unwrap learned of a secret key that it put on the token.
@@ -232,6 +243,9 @@ type Token interface {
 	Unwrap(ctx context.Context, unwrapping Ref, how WrapSpec, wrapped []byte, class Class, spec KeySpec) (SecretOutcome, error)
 	// UnwrapBytes is the inverse of WrapBytes. The receiver wipes the result.
 	UnwrapBytes(ctx context.Context, unwrapping Ref, how WrapSpec, wrapped []byte) (Material, error)
+
+	// What keys do: encrypt, sign and so on.
+	Crypto
 
 	// Random reads n octets from the token's random number generator.
 	Random(ctx context.Context, n int) ([]byte, error)

@@ -202,6 +202,7 @@ func (d *device) Destroy(ctx context.Context, ref Ref) error {
 		}
 		w.effect = true
 		w.objects.lost(ref)
+		w.forgetMoved(ref)
 		return nil
 	})
 }

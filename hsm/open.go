@@ -143,6 +143,7 @@ func (d *device) start(token TokenSummary) error {
 	if err := d.p11.result("C_GetInfo", err); err != nil {
 		return err
 	}
+	d.movedKeys = newMovedKeys()
 	d.info = Info{
 		Manufacturer: token.Manufacturer, Model: token.Model, Serial: token.Serial, Label: token.Label, Firmware: token.Firmware,
 		Library: trim(lib.LibraryDescription) + " " + version(lib.LibraryVersion),

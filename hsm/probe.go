@@ -32,7 +32,8 @@ func (d *device) probe(slot uint) error {
 	w.probeSecrets(caps)
 	w.probePairs(caps, slot)
 	w.probeData(caps)
-	w.probeRSA(caps)
+	pub, priv := w.probeRSA(caps)
+	w.probeServices(caps, pub, priv)
 	return w.p11.loggedIn(d.anchor)
 }
 
@@ -117,14 +118,14 @@ func (w *work) probeData(caps *Capabilities) {
 var probeKey = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
 
 // probeRSA wraps and unwraps under an imported RSA pair with each mechanism.
-func (w *work) probeRSA(caps *Capabilities) {
+func (w *work) probeRSA(caps *Capabilities) (pub, priv handle) {
 	if caps.Transport == "" {
-		return
+		return 0, 0
 	}
 	pub, priv, err := w.probePair()
 	if err != nil {
 		w.log.Info().Err(err).Msg("the token takes no RSA keys: no RSA wrapping")
-		return
+		return 0, 0
 	}
 	facts := keyFacts{kind: KeyRSA, modulus: 256}
 	public := wrapper{ref: Ref{Class: ClassPublicKey}, handle: pub, facts: facts}
@@ -144,6 +145,7 @@ func (w *work) probeRSA(caps *Capabilities) {
 			caps.OAEPComposed = append(caps.OAEPComposed, how.Hash)
 		}
 	}
+	return pub, priv
 }
 
 // probePair puts the probe key on the token as a session pair.
@@ -152,7 +154,7 @@ func (w *work) probePair() (pub, priv handle, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	if pub, err = w.temp(w.p11.createObject(w.s, rsaTemplate(KeySpec{Type: KeyRSA, Usage: UsageWrap}, &key.PublicKey, false))); err != nil {
+	if pub, err = w.temp(w.p11.createObject(w.s, rsaTemplate(KeySpec{Type: KeyRSA, Usage: UsageWrap | UsageEncrypt | UsageVerify}, &key.PublicKey, false))); err != nil {
 		return 0, 0, err
 	}
 	der, err := x509.MarshalPKCS8PrivateKey(key)
@@ -163,7 +165,7 @@ func (w *work) probePair() (pub, priv handle, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	t := keyTemplate(ClassPrivateKey, KeySpec{Type: KeyRSA, Usage: UsageUnwrap}, false)
+	t := keyTemplate(ClassPrivateKey, KeySpec{Type: KeyRSA, Usage: UsageUnwrap | UsageDecrypt | UsageSign}, false)
 	priv, err = w.temp(w.p11.unwrapKey(w.s, mechanism{code: w.traits.in.code}, transport.handle, blob, t))
 	return pub, priv, err
 }

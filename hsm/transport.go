@@ -241,7 +241,7 @@ func (d *device) shareOAEP(k *transportKey) (err error) {
 	if k.handle, err = d.p11.generateKey(d.anchor, mechanism{code: p11.CKM_AES_KEY_GEN}, t); err != nil {
 		return err
 	}
-	blob, err := d.p11.wrapKey(d.anchor, oaepMechanism(OAEPSHA256), public, k.handle, 512)
+	blob, err := d.p11.wrapKey(d.anchor, oaepMechanism(SHA256), public, k.handle, 512)
 	if err != nil {
 		return err
 	}
@@ -326,17 +326,11 @@ func rsaTemplate(spec KeySpec, key *rsa.PublicKey, persistent bool) *template {
 }
 
 // oaepMechanism is CKM_RSA_PKCS_OAEP with CK_RSA_PKCS_OAEP_PARAMS: MGF1 with the same hash, no label.
-func oaepMechanism(h OAEPHash) mechanism {
-	codes := map[OAEPHash][2]uint64{
-		OAEPSHA1:   {p11.CKM_SHA_1, p11.CKG_MGF1_SHA1},
-		OAEPSHA256: {p11.CKM_SHA256, p11.CKG_MGF1_SHA256},
-		OAEPSHA384: {p11.CKM_SHA384, p11.CKG_MGF1_SHA384},
-		OAEPSHA512: {p11.CKM_SHA512, p11.CKG_MGF1_SHA512},
-	}
-	c := codes[h]
+func oaepMechanism(h Hash) mechanism {
+	c := hashCodes[h]
 	var param []byte
-	for _, n := range []uint64{c[0], c[1], p11.CKZ_DATA_SPECIFIED, 0, 0} {
-		param = binary.NativeEndian.AppendUint64(param, n)
+	for _, n := range []uint{c.digest, c.mgf, p11.CKZ_DATA_SPECIFIED, 0, 0} {
+		param = binary.NativeEndian.AppendUint64(param, uint64(n))
 	}
 	return mechanism{code: p11.CKM_RSA_PKCS_OAEP, param: param}
 }

@@ -207,16 +207,11 @@ func (w *work) openOAEP(key wrapper, wrapped []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	em := make([]byte, key.facts.modulus)
-	defer clear(em)
-	n, err := w.p11.crypt(w.s, true, p11.CKM_RSA_X_509, h, wrapped, em)
+	em, err := w.rawDecrypt(h, key.facts.modulus, wrapped)
 	if err != nil {
 		return nil, err
 	}
-	if n < len(em) { // some tokens drop leading zeros
-		copy(em[len(em)-n:], em[:n])
-		clear(em[:len(em)-n])
-	}
+	defer clear(em)
 	value, err := oaep.Decode(newHash(key.how.Hash), em)
 	if err != nil || len(value) == 0 {
 		return nil, refuse(KindInvalidData, "the value does not unwrap")

@@ -73,7 +73,7 @@ func (d *device) mechanism(how WrapSpec) mechanism {
 	case WrapRSAPKCS1v15:
 		return mechanism{code: p11.CKM_RSA_PKCS}
 	}
-	return oaepMechanism(how.Hash)
+	return oaepMechanism(how.Hash.hash())
 }
 
 // Wrap implements Token.

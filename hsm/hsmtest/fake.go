@@ -117,11 +117,17 @@ func (f *Fake) capabilities() hsm.Capabilities {
 	if f.opts.Capabilities != nil {
 		return *f.opts.Capabilities
 	}
+	modes := []hsm.CipherMode{hsm.ModeECB, hsm.ModeCBC, hsm.ModeCBCPad}
+	hashes := []hsm.Hash{hsm.SHA1, hsm.SHA224, hsm.SHA256, hsm.SHA384, hsm.SHA512}
+	curves := []hsm.Curve{hsm.CurveP256, hsm.CurveP384, hsm.CurveP521}
 	return hsm.Capabilities{
 		AESKeyBits: []int{128, 192, 256}, DES3: true, GenericBits: true, RSABits: []int{1024, 2048, 3072, 4096},
-		Curves: []hsm.Curve{hsm.CurveP256, hsm.CurveP384, hsm.CurveP521}, KW: true, KWP: true,
+		Curves: curves, KW: true, KWP: true,
 		OAEP:        []hsm.OAEPHash{hsm.OAEPSHA1, hsm.OAEPSHA256, hsm.OAEPSHA384, hsm.OAEPSHA512},
 		RSAPKCS1v15: true, DigestKey: true, Data: true, Transport: "create-object", MaxSessions: 64,
+		AESModes: append(modes[:3:3], hsm.ModeCTR, hsm.ModeGCM), DES3Modes: modes, GCMAnyIV: true, CMAC: []hsm.KeyType{hsm.KeyAES, hsm.KeyDES3},
+		HMAC: hashes, PKCS1v15Encrypt: true, OAEPEncrypt: hashes, PKCS1v15Sign: true, PSS: hashes, ECDSA: curves, ECDH: curves,
+		Composed: []hsm.Composition{hsm.CompositionECBPad, hsm.CompositionOAEP, hsm.CompositionPSS},
 	}
 }
 
