@@ -62,6 +62,8 @@ type Store struct {
 	locks  *locks
 	groups *groups
 
+	streams *streams
+
 	clients clientCache
 
 	lastCreated atomic.Int64 // nanoseconds; new records get increasing instants
@@ -81,7 +83,7 @@ func New(meta metadata.Store, token hsm.Token, policy *fips.Policy, cfg Config, 
 	if cfg.Credentials == "" {
 		cfg.Credentials = CredentialsVerify
 	}
-	return &Store{meta: meta, token: token, policy: policy, cfg: cfg, log: log, locks: newLocks(), groups: newGroups()}
+	return &Store{meta: meta, token: token, policy: policy, cfg: cfg, log: log, locks: newLocks(), groups: newGroups(), streams: newStreams(cfg.Clock)}
 }
 
 // Start settles what a crash left between the two stores and starts the background loop, which Close ends.
@@ -102,12 +104,13 @@ func (s *Store) Start(ctx context.Context) error {
 	return nil
 }
 
-// Close ends the background loop. It closes neither token nor record store.
+// Close ends the background loop and the operations in parts. It closes neither token nor record store.
 func (s *Store) Close() {
 	if s.stop != nil {
 		s.stop()
 	}
 	s.done.Wait()
+	s.streams.close()
 }
 
 // checkToken refuses a record store that belongs to another token: its handles would all be dangling.
@@ -135,6 +138,7 @@ func (s *Store) materialise(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
+		s.streams.sweep()
 		uids, err := s.meta.Due(ctx, s.cfg.Clock(), 256)
 		if err != nil {
 			if ctx.Err() == nil {

@@ -76,11 +76,23 @@ func (b *buffer) set(appended []byte) {
 // never copied around by a growing slice.
 func payloadSize(p payload) int {
 	const frame = 1 << 10 // everything but the material
-	r, ok := p.(*kmip.GetResponse)
-	if !ok {
-		return frame
+	switch r := p.(type) {
+	case *kmip.GetResponse:
+		return frame + objectSize(r)
+	case *kmip.EncryptResponse:
+		return frame + len(r.Data) + len(r.IVCounterNonce)
+	case *kmip.DecryptResponse:
+		return frame + len(r.Data)
+	case *kmip.RNGRetrieveResponse:
+		return frame + len(r.Data)
 	}
-	n := frame
+	return frame
+}
+
+// objectSize is about the encoded size of the object that Get returns.
+func objectSize(r *kmip.GetResponse) int {
+	const frame = 1 << 10
+	n := 0
 	for _, kb := range keyBlocks(r) {
 		n += len(kb.KeyValue.Value)
 		if kb.KeyWrappingData != nil {
@@ -99,10 +111,22 @@ func payloadSize(p payload) int {
 	return n
 }
 
-// wipePayload wipes the key bytes of an answer that is encoded.
+// wipePayload wipes the key bytes and plaintext of an answer that is encoded. Random octets are likely to become keys.
 func wipePayload(p payload) {
-	r, ok := p.(*kmip.GetResponse)
-	if !ok || r == nil || r.PublicKey != nil {
+	switch r := p.(type) {
+	case *kmip.GetResponse:
+		if r != nil {
+			wipeObject(r)
+		}
+	case *kmip.DecryptResponse:
+		clear(r.Data)
+	case *kmip.RNGRetrieveResponse:
+		clear(r.Data)
+	}
+}
+
+func wipeObject(r *kmip.GetResponse) {
+	if r.PublicKey != nil {
 		return
 	}
 	for _, kb := range keyBlocks(r) {

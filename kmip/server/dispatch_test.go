@@ -26,10 +26,12 @@ var operations = map[kmip.Operation]kmip.Version{
 	kmip.OperationDiscoverVersions: kmip.V1_1, kmip.OperationReKey: kmip.V1_0, kmip.OperationReKeyKeyPair: kmip.V1_1,
 	kmip.OperationObtainLease: kmip.V1_0, kmip.OperationGetUsageAllocation: kmip.V1_0, kmip.OperationArchive: kmip.V1_0,
 	kmip.OperationRecover: kmip.V1_0,
+	kmip.OperationEncrypt: kmip.V1_2, kmip.OperationDecrypt: kmip.V1_2, kmip.OperationSign: kmip.V1_2,
+	kmip.OperationSignatureVerify: kmip.V1_2, kmip.OperationMAC: kmip.V1_2, kmip.OperationMACVerify: kmip.V1_2,
+	kmip.OperationRNGRetrieve: kmip.V1_2, kmip.OperationRNGSeed: kmip.V1_2, kmip.OperationHash: kmip.V1_2,
 }
 
-var notSupported = []string{"Derive Key", "Certify", "Re-certify", "Validate", "Cancel", "Poll", "Notify", "Put", "Encrypt", "Decrypt", "Sign",
-	"Signature Verify", "MAC", "MAC Verify", "RNG Retrieve", "RNG Seed", "Hash", "Create Split Key", "Join Split Key",
+var notSupported = []string{"Derive Key", "Certify", "Re-certify", "Validate", "Cancel", "Poll", "Notify", "Put", "Create Split Key", "Join Split Key",
 	"Import", "Export", "Log", "Login", "Logout", "Delegated Login", "Adjust Attribute", "Set Attribute",
 	"Set Endpoint Role", "PKCS#11", "Interop", "Re-Provision", "Set Defaults", "Set Constraints", "Get Constraints",
 	"Query Asynchronous Requests", "Process", "Ping"}
@@ -92,6 +94,7 @@ func TestRows(t *testing.T) {
 
 // Rights are asked for once, with the row's operation and the resolved target, before anything is done.
 func TestAuthorize(t *testing.T) {
+	data := []byte("data")
 	targeted := map[kmip.Operation]payload{
 		kmip.OperationGet: &kmip.GetRequest{}, kmip.OperationCheck: &kmip.CheckRequest{}, kmip.OperationGetAttributes: &kmip.GetAttributesRequest{},
 		kmip.OperationGetAttributeList: &kmip.GetAttributeListRequest{}, kmip.OperationActivate: &kmip.ActivateRequest{},
@@ -105,6 +108,11 @@ func TestAuthorize(t *testing.T) {
 		kmip.OperationReKey: &kmip.ReKeyRequest{}, kmip.OperationReKeyKeyPair: &kmip.ReKeyKeyPairRequest{},
 		kmip.OperationObtainLease: &kmip.ObtainLeaseRequest{}, kmip.OperationGetUsageAllocation: &kmip.GetUsageAllocationRequest{},
 		kmip.OperationArchive: &kmip.ArchiveRequest{}, kmip.OperationRecover: &kmip.RecoverRequest{},
+		kmip.OperationEncrypt: &kmip.EncryptRequest{Data: data}, kmip.OperationDecrypt: &kmip.DecryptRequest{Data: data},
+		kmip.OperationSign: &kmip.SignRequest{Data: data}, kmip.OperationSignatureVerify: &kmip.SignatureVerifyRequest{DigestedData: data},
+		kmip.OperationMAC: &kmip.MACRequest{Data: data}, kmip.OperationMACVerify: &kmip.MACVerifyRequest{Data: data, MACData: data},
+		kmip.OperationRNGRetrieve: &kmip.RNGRetrieveRequest{DataLength: 4}, kmip.OperationRNGSeed: &kmip.RNGSeedRequest{Data: data},
+		kmip.OperationHash: &kmip.HashRequest{Data: data},
 	}
 	if len(targeted) != len(rows) {
 		t.Fatalf("%d of %d rows are tried", len(targeted), len(rows))
@@ -124,7 +132,8 @@ func TestAuthorize(t *testing.T) {
 		}
 		want := "key-1"
 		switch op {
-		case kmip.OperationCreate, kmip.OperationRegister, kmip.OperationCreateKeyPair, kmip.OperationLocate:
+		case kmip.OperationCreate, kmip.OperationRegister, kmip.OperationCreateKeyPair, kmip.OperationLocate,
+			kmip.OperationRNGRetrieve, kmip.OperationRNGSeed, kmip.OperationHash:
 			want = ""
 		}
 		if b.keys.targets[1] != want {

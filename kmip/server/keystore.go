@@ -45,6 +45,19 @@ type Keystore interface {
 	Archive(ctx context.Context, call *kmip.Call, req *kmip.ArchiveRequest) (*kmip.ArchiveResponse, error)
 	Recover(ctx context.Context, call *kmip.Call, req *kmip.RecoverRequest) (*kmip.RecoverResponse, error)
 
+	// The cryptographic services. A Correlation Value in a response names the operation in parts that goes on, to the same
+	// caller, operation and target alone. The plaintext in Decrypt's response and the octets in RNGRetrieve's belong to
+	// the message layer, which wipes them.
+	Encrypt(ctx context.Context, call *kmip.Call, req *kmip.EncryptRequest) (*kmip.EncryptResponse, error)
+	Decrypt(ctx context.Context, call *kmip.Call, req *kmip.DecryptRequest) (*kmip.DecryptResponse, error)
+	Sign(ctx context.Context, call *kmip.Call, req *kmip.SignRequest) (*kmip.SignResponse, error)
+	SignatureVerify(ctx context.Context, call *kmip.Call, req *kmip.SignatureVerifyRequest) (*kmip.SignatureVerifyResponse, error)
+	MAC(ctx context.Context, call *kmip.Call, req *kmip.MACRequest) (*kmip.MACResponse, error)
+	MACVerify(ctx context.Context, call *kmip.Call, req *kmip.MACVerifyRequest) (*kmip.MACVerifyResponse, error)
+	RNGRetrieve(ctx context.Context, call *kmip.Call, req *kmip.RNGRetrieveRequest) (*kmip.RNGRetrieveResponse, error)
+	RNGSeed(ctx context.Context, call *kmip.Call, req *kmip.RNGSeedRequest) (*kmip.RNGSeedResponse, error)
+	Hash(ctx context.Context, call *kmip.Call, req *kmip.HashRequest) (*kmip.HashResponse, error)
+
 	// Describe answers Query, as far as the version has the facts. caller may be unregistered.
 	Describe(ctx context.Context, caller kmip.Caller, ver kmip.Version) (kmip.ServerDescription, error)
 }
