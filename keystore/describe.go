@@ -41,7 +41,7 @@ func (s *Store) Describe(_ context.Context, caller kmip.Caller, _ kmip.Version) 
 		RNGs:       []kmip.RNGParameters{{RNGAlgorithm: kmip.RNGAlgorithmUnspecified}},
 		Profiles:   profiles,
 		Capabilities: []kmip.CapabilityInformation{{
-			StreamingCapability: ptr(false), AsynchronousCapability: ptr(false), AttestationCapability: ptr(false),
+			StreamingCapability: ptr(true), AsynchronousCapability: ptr(false), AttestationCapability: ptr(false),
 			BatchUndoCapability: ptr(true), BatchContinueCapability: ptr(true),
 			UnwrapMode: kmip.UnwrapModeProcessed, DestroyAction: kmip.DestroyActionKeyMaterialDeleted,
 			ShreddingAlgorithm: kmip.ShreddingAlgorithmUnsupported, RNGMode: kmip.RNGModeNonSharedInstantiation,
@@ -99,6 +99,12 @@ var profiles = func() []kmip.ProfileInformation {
 		kmip.ProfileNameStorageArrayWithSelfEncryptingDriveServerKMIPV1_2,
 		kmip.ProfileNameStorageArrayWithSelfEncryptingDriveServerKMIPV1_3,
 		kmip.ProfileNameStorageArrayWithSelfEncryptingDriveServerKMIPV1_4,
+		kmip.ProfileNameBasicCryptographicServerKMIPV1_2, kmip.ProfileNameBasicCryptographicServerKMIPV1_3,
+		kmip.ProfileNameBasicCryptographicServerKMIPV1_4,
+		kmip.ProfileNameAdvancedCryptographicServerKMIPV1_2, kmip.ProfileNameAdvancedCryptographicServerKMIPV1_3,
+		kmip.ProfileNameAdvancedCryptographicServerKMIPV1_4,
+		kmip.ProfileNameRNGCryptographicServerKMIPV1_2, kmip.ProfileNameRNGCryptographicServerKMIPV1_3,
+		kmip.ProfileNameRNGCryptographicServerKMIPV1_4,
 	}
 	out := make([]kmip.ProfileInformation, len(names))
 	for i, n := range names {

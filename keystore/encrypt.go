@@ -73,12 +73,7 @@ func (s *Store) cipher(ctx context.Context, o object, sv *service, in cipherInpu
 	if err := s.policy.Allow(sv.use, alg, o.length()); err != nil {
 		return nil, nil, err
 	}
-	c, err := s.crypto()
-	if err != nil {
-		return nil, nil, err
-	}
-	r, _ := ref(o.Handle)
-	key := tokenKey{c, r, o.ValueBits}
+	key := s.tokenKey(o)
 	switch alg {
 	case kmip.CryptographicAlgorithmRSA:
 		w, err := s.rsaCipher(key, sv, params, in)
@@ -96,6 +91,11 @@ type tokenKey struct {
 	hsm.Crypto
 	ref  hsm.Ref
 	bits int
+}
+
+func (s *Store) tokenKey(o object) tokenKey {
+	r, _ := ref(o.Handle)
+	return tokenKey{s.token, r, o.ValueBits}
 }
 
 // rsaCipher is the table of RSA encryption: OAEP or PKCS#1 v1.5. The Padding Method must be given: there is no default

@@ -71,12 +71,7 @@ func (s *Store) mac(o object, sv *service, given *kmip.CryptographicParameters) 
 	if err := s.policy.Allow(sv.use, alg, bits); err != nil {
 		return nil, err
 	}
-	c, err := s.crypto()
-	if err != nil {
-		return nil, err
-	}
-	r, _ := ref(o.Handle)
-	return &macWork{key: tokenKey{c, r, o.ValueBits}, spec: spec}, nil
+	return &macWork{key: s.tokenKey(o), spec: spec}, nil
 }
 
 // macSpec is the table of codes, with the algorithm that the policy knows them by. Block Cipher Mode CMAC with an AES or

@@ -252,14 +252,6 @@ func (t *tx) spend(ctx context.Context, o object, expect uint64, amount int64) e
 	return nil
 }
 
-// crypto is the side of the token that uses keys.
-func (s *Store) crypto() (hsm.Crypto, error) {
-	if c, ok := s.token.(hsm.Crypto); ok {
-		return c, nil
-	}
-	return nil, kmip.Errorf(kmip.ResultReasonOperationNotSupported, "the token has no cryptographic services")
-}
-
 // cryptoError: a failure of the token in the middle of an operation is Cryptographic Failure (KMIP 1.4 sections 11.30 to
 // 11.38). Tokens report bad tags and paddings as internal faults, too.
 func cryptoError(err error) error {

@@ -72,12 +72,7 @@ func (s *Store) signature(o object, sv *service, given *kmip.CryptographicParame
 	if err != nil {
 		return nil, err
 	}
-	c, err := s.crypto()
-	if err != nil {
-		return nil, err
-	}
-	r, _ := ref(o.Handle)
-	w := &signWork{key: tokenKey{Crypto: c, ref: r}, spec: spec, keyBits: o.length(), autoSalt: spec.Scheme == hsm.SignRSAPSS && params.SaltLength == nil}
+	w := &signWork{key: s.tokenKey(o), spec: spec, keyBits: o.length(), autoSalt: spec.Scheme == hsm.SignRSAPSS && params.SaltLength == nil}
 	switch {
 	case digested != nil && p.more():
 		return nil, badField("Digested Data cannot come in parts")

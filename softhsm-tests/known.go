@@ -17,4 +17,14 @@ var known = map[string]string{
 	"TC-Q-PROF-2-14": "KMIP 1.4 section 4.25",
 	"TC-Q-PROF-3-14": "KMIP 1.4 section 4.25",
 	"TC-Q-CREG-1-14": "KMIP 1.4 section 4.25",
+	// The four answers to RNG Seed of which a server gives one: kmipd's is that of CS-RNG-O-3, nothing of the seed is used.
+	"CS-RNG-O-1-14": "KMIP 1.4 section 4.36",
+	"CS-RNG-O-2-14": "KMIP 1.4 section 4.36",
+	"CS-RNG-O-4-14": "KMIP 1.4 section 4.36",
+	// Use a one-time pad that no case registers: the server must have been given it by other means.
+	"TC-OTP-1-14": "KMIP 1.4 section 4.9",
+	"TC-OTP-2-14": "KMIP 1.4 section 4.9",
+	"TC-OTP-3-14": "KMIP 1.4 section 4.9",
+	"TC-OTP-4-14": "KMIP 1.4 section 4.9",
+	"TC-OTP-5-14": "KMIP 1.4 section 4.9",
 }

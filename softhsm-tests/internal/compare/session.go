@@ -31,6 +31,8 @@ type Session struct {
 	material map[string][]byte      // key material the server made, by unique identifier and form
 	sent     map[string][]*sentDate // by attribute name
 
+	services // what cryptographic operations have shown
+
 	groupGiven bool // a request named an Object Group
 	hurry      int  // time goes this many times faster than the case says: offsets from $NOW shrink
 
@@ -60,6 +62,7 @@ func NewSession(reg *registry.Registry) *Session {
 		reg: reg, tags: newTagSet(reg), now: time.Now, hurry: 1,
 		outer: map[oasis.Var]any{}, vars: map[oasis.Var]any{},
 		origin: map[string]origin{}, material: map[string][]byte{}, sent: map[string][]*sentDate{},
+		services: newServices(reg),
 	}
 }
 
@@ -68,6 +71,7 @@ func NewSession(reg *registry.Registry) *Session {
 func (s *Session) NextFile() {
 	maps.Copy(s.outer, s.vars)
 	s.vars = map[oasis.Var]any{}
+	s.services = newServices(s.reg)
 }
 
 // Hurry makes the offsets of dates ("$NOW+120") the given number of times shorter, for cases that wait for a date.
@@ -75,6 +79,7 @@ func (s *Session) Hurry(factor int) { s.hurry = factor }
 
 // Request fills in the variables of a request and remembers what the client says in it.
 func (s *Session) Request(n *rawttlv.Node) (*rawttlv.Node, error) {
+	s.replaced = false
 	out, err := s.resolve(n)
 	if err != nil {
 		return nil, err
@@ -97,6 +102,7 @@ func (s *Session) resolve(n *rawttlv.Node) (*rawttlv.Node, error) {
 		}
 		c.Value = value
 	}
+	s.replace(&c)
 	c.Children = nil
 	for _, k := range n.Children {
 		r, err := s.resolve(k)
@@ -122,6 +128,9 @@ func (s *Session) valueOf(v oasis.Var) (any, error) {
 		return value, nil
 	}
 	if value, ok := s.outer[v]; ok {
+		return value, nil
+	}
+	if value, ok := s.result(v); ok {
 		return value, nil
 	}
 	return nil, fmt.Errorf("%s has no value yet", v)
@@ -182,6 +191,8 @@ func (s *Session) noteOrigins(got *rawttlv.Node) {
 		for _, tag := range []uint32{s.tags.uniqueID, s.tags.privateID, s.tags.publicID} {
 			if id := payload.Child(tag).Text(); id != "" {
 				s.origin[id] = from
+				kind := s.reg.ValueName(s.objectType, rawttlv.Enumeration, items[i].Find(s.tags.requestPayload, s.objectType).Enum())
+				s.pair[id] = kind == "PublicKey" || kind == "PrivateKey"
 			}
 		}
 	}

@@ -8,4 +8,5 @@ var Operations = []string{
 	"DiscoverVersions", "Query", "Create", "CreateKeyPair", "Register", "ReKey", "ReKeyKeyPair", "Archive", "Recover",
 	"ObtainLease", "GetUsageAllocation", "Get", "GetAttributes", "GetAttributeList",
 	"AddAttribute", "ModifyAttribute", "DeleteAttribute", "Locate", "Check", "Activate", "Revoke", "Destroy",
+	"Encrypt", "Decrypt", "Sign", "SignatureVerify", "MAC", "MACVerify", "RNGRetrieve", "RNGSeed", "Hash",
 }
