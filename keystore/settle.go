@@ -22,6 +22,16 @@ func (s *Store) settle(ctx context.Context) error {
 			return err
 		}
 	}
+	if len(intents) > 0 {
+		// A creation that was cut off inside the token can leave an object without class or CKA_ID, which no intent names.
+		n, err := s.token.DestroyBroken(ctx)
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			s.log.Warn().Int("objects", n).Msg("removed what interrupted creations left on the token")
+		}
+	}
 	var destroying []string
 	err = s.meta.Records(ctx, func(rec *metadata.Record) error {
 		if rec.Phase == metadata.PhaseDestroying {
