@@ -1,6 +1,7 @@
 package hsm
 
 import (
+	"bytes"
 	"context"
 	"crypto/subtle"
 	"encoding/binary"
@@ -111,9 +112,8 @@ func (w *work) block(key usable, spec CipherSpec, data []byte, decrypt bool) ([]
 		defer clear(padded)
 		data = padded
 	}
-	mech, g := spec.mechanism(key.facts.kind)
 	room := make([]byte, len(data)+64)
-	out, err := w.p11.encrypt(w.s, decrypt, mech, g, key.handle, data, room)
+	out, err := w.modes(key, spec, data, room, decrypt)
 	if err != nil {
 		clear(room) // a token may have written before it failed
 		return nil, err
@@ -130,6 +130,29 @@ func (w *work) block(key usable, spec CipherSpec, data []byte, decrypt bool) ([]
 	}
 	clear(room[len(out):])
 	return out, nil
+}
+
+// modes calls the token: once, but for a counter that passes its end. SoftHSM refuses that, while NIST SP 800-38A
+// appendix B.1 has it go on from zero.
+func (w *work) modes(key usable, spec CipherSpec, data, room []byte, decrypt bool) ([]byte, error) {
+	mech, g := spec.mechanism(key.facts.kind)
+	n := spec.beforeZero(len(data))
+	out, err := w.p11.encrypt(w.s, decrypt, mech, g, key.handle, data[:n], room)
+	if err != nil || n == len(data) {
+		return out, err
+	}
+	spec.IV = make([]byte, len(spec.IV))
+	mech, g = spec.mechanism(key.facts.kind)
+	rest, err := w.p11.encrypt(w.s, decrypt, mech, g, key.handle, data[n:], room[len(out):])
+	return room[:len(out)+len(rest)], err
+}
+
+// beforeZero is how many of n octets the counter of CTR covers before it starts from zero again.
+func (s CipherSpec) beforeZero(n int) int {
+	if s.Mode != ModeCTR || !bytes.Equal(s.IV[:12], bytes.Repeat([]byte{255}, 12)) {
+		return n
+	}
+	return int(min(int64(n), 16*(1<<32-int64(binary.BigEndian.Uint32(s.IV[12:])))))
 }
 
 // checkResult refuses a length that the mode cannot have: a token that counts differently has done something else.
