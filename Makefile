@@ -9,7 +9,7 @@ FUZZTIME ?= 10s
 
 # Linters run as Go tools at these versions; none of them is a dependency of the module.
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
-GOVULNCHECK   := golang.org/x/vuln/cmd/govulncheck@v1.8.0
+GOVULNCHECK   := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 GO_BUILD := CGO_ENABLED=1 go build -trimpath -ldflags '-X main.version=$(VERSION)'
 GO_TEST  := go test -count=1 -timeout 20m
