@@ -15,7 +15,7 @@ func (s *Store) Encrypt(ctx context.Context, call *kmip.Call, req *kmip.EncryptR
 	out, correlation, err := s.serve(ctx, call, &encryptService, p, func(o object) (w work, err error) {
 		w, resp.IVCounterNonce, err = s.cipher(ctx, o, &encryptService, in, p)
 		return w, err
-	})
+	}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +36,7 @@ func (s *Store) Decrypt(ctx context.Context, call *kmip.Call, req *kmip.DecryptR
 	out, correlation, err := s.serve(ctx, call, &decryptService, p, func(o object) (work, error) {
 		w, _, err := s.cipher(ctx, o, &decryptService, in, p)
 		return w, err
-	})
+	}, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"hash"
 
+	"kmipd/fips"
 	"kmipd/hsm"
 	"kmipd/kmip"
 )
@@ -11,13 +12,19 @@ import (
 // Hash hashes data (KMIP 1.4 section 4.37). No key is involved, and the server does it.
 func (s *Store) Hash(ctx context.Context, call *kmip.Call, req *kmip.HashRequest) (*kmip.HashResponse, error) {
 	p := partOf(req.Data, req.CorrelationValue, req.InitIndicator, req.FinalIndicator)
-	st, err := s.streamFor(call, kmip.OperationHash, p, func() (work, error) {
-		return s.hashing(&req.CryptographicParameters)
-	})
+	st, err := s.open(call, kmip.OperationHash, p)
 	if err != nil {
 		return nil, err
 	}
-	out, correlation, err := s.proceed(ctx, call, st, p)
+	if st.work == nil {
+		w, err := s.hashing(&req.CryptographicParameters)
+		if err != nil {
+			s.streams.drop(st)
+			return nil, err
+		}
+		st.work = w
+	}
+	out, correlation, err := s.proceed(ctx, st, p)
 	if err != nil {
 		return nil, err
 	}
@@ -32,7 +39,7 @@ func (s *Store) hashing(p *kmip.CryptographicParameters) (work, error) {
 	case !ok:
 		return nil, unsupported("Hashing Algorithm", p.HashingAlgorithm, "Hash")
 	}
-	if err := s.policy.AllowHash(hashService.use, p.HashingAlgorithm); err != nil {
+	if err := s.policy.AllowHash(fips.Digest, p.HashingAlgorithm); err != nil {
 		return nil, err
 	}
 	return hashWork{row.new()}, nil

@@ -14,7 +14,7 @@ func (s *Store) MAC(ctx context.Context, call *kmip.Call, req *kmip.MACRequest) 
 	p := partOf(req.Data, req.CorrelationValue, req.InitIndicator, req.FinalIndicator)
 	out, correlation, err := s.serve(ctx, call, &macService, p, func(o object) (work, error) {
 		return s.mac(o, &macService, req.CryptographicParameters)
-	})
+	}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -26,14 +26,17 @@ func (s *Store) MAC(ctx context.Context, call *kmip.Call, req *kmip.MACRequest) 
 func (s *Store) MACVerify(ctx context.Context, call *kmip.Call, req *kmip.MACVerifyRequest) (*kmip.MACVerifyResponse, error) {
 	p := partOf(req.Data, req.CorrelationValue, req.InitIndicator, req.FinalIndicator)
 	out, correlation, err := s.serve(ctx, call, &macVerifier, p, func(o object) (work, error) {
-		if len(req.MACData) == 0 {
-			return nil, kmip.Errorf(kmip.ResultReasonInvalidMessage, "MAC Data is missing")
+		return s.mac(o, &macVerifier, req.CryptographicParameters)
+	}, func(w work) error {
+		// In parts, the code may come with any of them.
+		mw := w.(*macWork)
+		if len(req.MACData) > 0 {
+			mw.expected = append([]byte(nil), req.MACData...)
 		}
-		w, err := s.mac(o, &macVerifier, req.CryptographicParameters)
-		if err == nil {
-			w.expected = append([]byte(nil), req.MACData...)
+		if len(mw.expected) == 0 && !p.more() {
+			return kmip.Errorf(kmip.ResultReasonInvalidMessage, "MAC Data is missing")
 		}
-		return w, err
+		return nil
 	})
 	if err != nil {
 		return nil, err
@@ -71,7 +74,7 @@ func (s *Store) mac(o object, sv *service, given *kmip.CryptographicParameters) 
 	if err := s.policy.Allow(sv.use, alg, bits); err != nil {
 		return nil, err
 	}
-	return &macWork{key: s.tokenKey(o), spec: spec}, nil
+	return &macWork{key: s.tokenKey(o), spec: spec, verifies: sv == &macVerifier}, nil
 }
 
 // macSpec is the table of codes, with the algorithm that the policy knows them by. Block Cipher Mode CMAC with an AES or
@@ -114,11 +117,12 @@ func (s *Store) macSpec(o object, sv *service, p *kmip.CryptographicParameters) 
 	return hsm.MACSpec{Scheme: hsm.MACHMAC, Hash: th}, alg, err
 }
 
-// macWork computes a code, and compares it when it has an expected one.
+// macWork computes a code, or compares it with the expected one.
 type macWork struct {
 	gathered
 	key      tokenKey
 	spec     hsm.MACSpec
+	verifies bool
 	expected []byte
 }
 
@@ -132,7 +136,7 @@ func (w *macWork) end(ctx context.Context, data []byte) (output, error) {
 	if err != nil {
 		return output{}, err
 	}
-	if w.expected == nil {
+	if !w.verifies {
 		return output{data: code}, nil
 	}
 	defer clear(code)

@@ -30,7 +30,6 @@ var (
 	verifyService  = service{kmip.OperationSignatureVerify, kmip.CryptographicUsageMaskVerify, fips.Verify, tPub, false}
 	macService     = service{kmip.OperationMAC, kmip.CryptographicUsageMaskMACGenerate, fips.MAC, tSym | tSecret, true}
 	macVerifier    = service{kmip.OperationMACVerify, kmip.CryptographicUsageMaskMACVerify, fips.MACVerify, tSym | tSecret, false}
-	hashService    = service{op: kmip.OperationHash, use: fips.Digest}
 )
 
 // part is what all requests of the services have: data, and where in a stream it stands (KMIP 1.4 sections 2.1.15 to
@@ -67,28 +66,47 @@ type output struct {
 }
 
 // serve runs one request of a service: a whole operation, or a part of one. start makes the work from the key; it has
-// checked everything that can be checked before the Usage Limits are touched. The Correlation Value that comes back is
-// nil when nothing more is expected. Whatever fails ends the stream.
-func (s *Store) serve(ctx context.Context, call *kmip.Call, sv *service, p part, start func(o object) (work, error)) (output, []byte, error) {
-	o, err := s.usable(ctx, call, sv)
+// checked everything that can be checked before the Usage Limits are touched. also, if any, gives the work what a part
+// may bring besides data. The Correlation Value that comes back is nil when nothing more is expected. Whatever fails ends
+// the stream.
+func (s *Store) serve(ctx context.Context, call *kmip.Call, sv *service, p part, start func(o object) (work, error), also func(work) error) (output, []byte, error) {
+	st, err := s.open(call, sv.op, p)
 	if err != nil {
 		return output{}, nil, err
 	}
-	st, err := s.streamFor(call, sv.op, p, func() (work, error) { return start(o) })
-	if err != nil {
+	if err := s.prepare(ctx, call, sv, p, st, start, also); err != nil {
+		s.streams.drop(st)
 		return output{}, nil, err
 	}
-	if sv.protects {
-		if err := s.spend(ctx, call, o, p); err != nil {
-			s.streams.drop(st)
-			return output{}, nil, err
-		}
-	}
-	return s.proceed(ctx, call, st, p)
+	return s.proceed(ctx, st, p)
 }
 
-// streamFor finds the stream that a part belongs to, or begins one.
-func (s *Store) streamFor(call *kmip.Call, op kmip.Operation, p part, start func() (work, error)) (*stream, error) {
+// prepare does all that comes before the token: each part finds the object as it is now, and pays for itself.
+func (s *Store) prepare(ctx context.Context, call *kmip.Call, sv *service, p part, st *stream, start func(o object) (work, error), also func(work) error) error {
+	o, err := s.usable(ctx, call, sv)
+	if err != nil {
+		return err
+	}
+	if st.work == nil {
+		w, err := start(o)
+		if err != nil {
+			return err
+		}
+		st.work = w
+	}
+	if also != nil {
+		if err := also(st.work); err != nil {
+			return err
+		}
+	}
+	if sv.protects {
+		return s.spend(ctx, call, o, p)
+	}
+	return nil
+}
+
+// open finds the stream that a part belongs to, or begins one, which has no work yet.
+func (s *Store) open(call *kmip.Call, op kmip.Operation, p part) (*stream, error) {
 	switch {
 	case p.correlation != nil && p.init:
 		return nil, badField("Init Indicator begins a stream, Correlation Value goes on with one: both cannot stand together")
@@ -100,19 +118,11 @@ func (s *Store) streamFor(call *kmip.Call, op kmip.Operation, p part, start func
 		// The answer has no field for the Correlation Value.
 		return nil, badField("Init Indicator is a field of KMIP 1.3 and later")
 	}
-	st, err := s.streams.begin(call, op, p.more())
-	if err != nil {
-		return nil, err
-	}
-	if st.work, err = start(); err != nil {
-		s.streams.drop(st)
-		return nil, err
-	}
-	return st, nil
+	return s.streams.begin(call, op, p.more())
 }
 
 // proceed feeds a part to the work.
-func (s *Store) proceed(ctx context.Context, call *kmip.Call, st *stream, p part) (output, []byte, error) {
+func (s *Store) proceed(ctx context.Context, st *stream, p part) (output, []byte, error) {
 	if !p.more() {
 		out, err := st.work.end(ctx, p.data)
 		s.streams.drop(st)

@@ -18,7 +18,7 @@ func (s *Store) Sign(ctx context.Context, call *kmip.Call, req *kmip.SignRequest
 	}
 	out, correlation, err := s.serve(ctx, call, &signService, p, func(o object) (work, error) {
 		return s.signature(o, &signService, req.CryptographicParameters, req.DigestedData, p)
-	})
+	}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -31,16 +31,18 @@ func (s *Store) SignatureVerify(ctx context.Context, call *kmip.Call, req *kmip.
 	if req.DigestedData != nil {
 		p.data = req.DigestedData
 	}
-	var st *signWork
-	out, correlation, err := s.serve(ctx, call, &verifyService, p, func(o object) (w work, err error) {
-		st, err = s.signature(o, &verifyService, req.CryptographicParameters, req.DigestedData, p)
-		if err == nil && len(req.SignatureData) == 0 && !p.more() {
-			err = kmip.Errorf(kmip.ResultReasonInvalidMessage, "Signature Data is missing")
+	out, correlation, err := s.serve(ctx, call, &verifyService, p, func(o object) (work, error) {
+		return s.signature(o, &verifyService, req.CryptographicParameters, req.DigestedData, p)
+	}, func(w work) error {
+		// In parts, the signature may come with any of them.
+		sw := w.(*signWork)
+		if len(req.SignatureData) > 0 {
+			sw.signature = append([]byte(nil), req.SignatureData...)
 		}
-		if err == nil {
-			st.signature = append([]byte(nil), req.SignatureData...)
+		if len(sw.signature) == 0 && !p.more() {
+			return kmip.Errorf(kmip.ResultReasonInvalidMessage, "Signature Data is missing")
 		}
-		return st, err
+		return nil
 	})
 	if err != nil {
 		return nil, err
@@ -72,7 +74,8 @@ func (s *Store) signature(o object, sv *service, given *kmip.CryptographicParame
 	if err != nil {
 		return nil, err
 	}
-	w := &signWork{key: s.tokenKey(o), spec: spec, keyBits: o.length(), autoSalt: spec.Scheme == hsm.SignRSAPSS && params.SaltLength == nil}
+	w := &signWork{key: s.tokenKey(o), spec: spec, keyBits: o.length(), verifies: sv == &verifyService,
+		autoSalt: spec.Scheme == hsm.SignRSAPSS && params.SaltLength == nil}
 	switch {
 	case digested != nil && p.more():
 		return nil, badField("Digested Data cannot come in parts")
@@ -200,13 +203,14 @@ func (s *Store) pss(spec *hsm.SignSpec, use fips.Use, h kmip.HashingAlgorithm, p
 	return err
 }
 
-// signWork signs, or verifies when it has a signature.
+// signWork signs or verifies.
 type signWork struct {
 	key       tokenKey
 	spec      hsm.SignSpec
 	keyBits   int
 	hash      hash.Hash // nil when the data is a digest
 	digested  bool
+	verifies  bool
 	autoSalt  bool // PSS verification finds the salt length
 	signature []byte
 }
@@ -222,7 +226,7 @@ func (w *signWork) end(ctx context.Context, data []byte) (output, error) {
 		w.hash.Write(data)
 		digest = w.hash.Sum(nil)
 	}
-	if w.signature != nil {
+	if w.verifies {
 		ok, err := w.verify(ctx, digest)
 		return output{valid: ok}, err
 	}
