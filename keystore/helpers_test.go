@@ -144,7 +144,8 @@ func item[Q, R any](ctx context.Context, c client, tx kmip.Tx, op kmip.Operation
 // do runs a request of one item the way the message layer does: Commit after success, Rollback after failure, and
 // Rollback(0) at the end.
 func do[Q, R any](c client, op kmip.Operation, target string, run func(context.Context, *kmip.Call, Q) (R, error), req Q) (R, error) {
-	ctx := context.Background()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
 	tx := c.s.Begin(false)
 	defer func() { _ = tx.Rollback(ctx, 0) }()
 	resp, err := item(ctx, c, tx, op, target, run, req)
