@@ -168,6 +168,7 @@ func (w *blockWork) next(in, out []byte) {
 		copy(w.iv, cipher[len(cipher)-w.block:])
 	case hsm.ModeCTR:
 		count(w.iv, uint64(len(in)/w.block))
+	default: // ECB has none
 	}
 }
 
@@ -301,6 +302,9 @@ func (w *gcmWork) firstBlock(ctx context.Context) ([]byte, error) {
 	stream, err := w.key.run(ctx, w.spec, make([]byte, 16), false)
 	if err != nil {
 		return nil, err
+	}
+	if len(stream) < 16 {
+		return nil, hsm.ErrInternal
 	}
 	return w.key.run(ctx, hsm.CipherSpec{Mode: hsm.ModeECB}, stream[:16], true)
 }

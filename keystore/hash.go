@@ -5,7 +5,6 @@ import (
 	"hash"
 
 	"kmipd/fips"
-	"kmipd/hsm"
 	"kmipd/kmip"
 )
 
@@ -32,17 +31,17 @@ func (s *Store) Hash(ctx context.Context, call *kmip.Call, req *kmip.HashRequest
 }
 
 func (s *Store) hashing(p *kmip.CryptographicParameters) (work, error) {
-	row, ok := hashes[p.HashingAlgorithm]
-	switch {
-	case p.HashingAlgorithm == 0:
+	if p.HashingAlgorithm == 0 {
 		return nil, badField("Hashing Algorithm is missing")
-	case !ok:
+	}
+	if _, ok := hashes[p.HashingAlgorithm]; !ok {
 		return nil, unsupported("Hashing Algorithm", p.HashingAlgorithm, "Hash")
 	}
 	if err := s.policy.AllowHash(fips.Digest, p.HashingAlgorithm); err != nil {
 		return nil, err
 	}
-	return hashWork{row.new()}, nil
+	h, err := newHash(p.HashingAlgorithm)
+	return hashWork{h}, err
 }
 
 // hashWork is a hash on its way.
@@ -60,8 +59,3 @@ func (w hashWork) end(_ context.Context, data []byte) (output, error) {
 
 func (w hashWork) buffered() int { return 0 }
 func (w hashWork) wipe()         { w.hash.Reset() }
-
-// newHash makes a hash that tokens know.
-func newHash(h hsm.Hash) hash.Hash { return hashes[kmipHash[h]].new() }
-
-func digestSize(h hsm.Hash) int { return newHash(h).Size() }

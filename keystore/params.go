@@ -2,6 +2,7 @@ package keystore
 
 import (
 	"context"
+	"crypto/fips140"
 	"crypto/sha1" //nolint:gosec // legacy signatures and codes are verified with it, as the policy allows
 	"crypto/sha256"
 	"crypto/sha3"
@@ -55,6 +56,14 @@ var hashes = map[kmip.HashingAlgorithm]struct {
 	kmip.HashingAlgorithmSHA3_256:   {func() hash.Hash { return sha3.New256() }, 0},
 	kmip.HashingAlgorithmSHA3_384:   {func() hash.Hash { return sha3.New384() }, 0},
 	kmip.HashingAlgorithmSHA3_512:   {func() hash.Hash { return sha3.New512() }, 0},
+}
+
+// newHash makes a hash. Go refuses SHA-1 in its FIPS-only mode by a panic.
+func newHash(h kmip.HashingAlgorithm) (hash.Hash, error) {
+	if h == kmip.HashingAlgorithmSHA1 && fips140.Enforced() {
+		return nil, badField("Hashing Algorithm %s is not available in FIPS 140 mode", h)
+	}
+	return hashes[h].new(), nil
 }
 
 // tokenHash is the token's name for a hash that it is to use with a key.

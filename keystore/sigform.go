@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/asn1"
 	"encoding/binary"
+	"hash"
 	"math/big"
 
 	"kmipd/hsm"
@@ -59,15 +60,19 @@ func saltLength(spki []byte, spec hsm.SignSpec, signature []byte) (int, bool) {
 	if mgf == 0 {
 		mgf = spec.Hash
 	}
+	mask, err := newHash(kmipHash[mgf])
+	if err != nil {
+		return 0, false
+	}
 	emBits := pub.N.BitLen() - 1
 	em := new(big.Int).Exp(s, big.NewInt(int64(pub.E)), pub.N)
-	emLen, hLen := (emBits+7)/8, digestSize(spec.Hash)
+	emLen, hLen := (emBits+7)/8, spec.Hash.Size()
 	if em.BitLen() > 8*emLen || emLen < hLen+2 {
 		return 0, false
 	}
 	octets := em.FillBytes(make([]byte, emLen))
 	db := octets[:emLen-hLen-1]
-	unmask(db, octets[emLen-hLen-1:emLen-1], mgf)
+	unmask(db, octets[emLen-hLen-1:emLen-1], mask)
 	db[0] &= 0xFF >> (8*emLen - emBits)
 	for i, b := range db {
 		if b != 0 {
@@ -78,8 +83,7 @@ func saltLength(spki []byte, spec hsm.SignSpec, signature []byte) (int, bool) {
 }
 
 // unmask takes MGF1 (RFC 8017 appendix B.2.1) of the seed off.
-func unmask(db, seed []byte, h hsm.Hash) {
-	sum := newHash(h)
+func unmask(db, seed []byte, sum hash.Hash) {
 	for counter := uint32(0); len(db) > 0; counter++ {
 		sum.Reset()
 		sum.Write(seed)

@@ -81,15 +81,15 @@ func (s *Store) signature(o object, sv *service, given *kmip.CryptographicParame
 		return nil, badField("Digested Data cannot come in parts")
 	case digested != nil:
 		w.digested = true
-		if spec.Hash != 0 && len(digested) != hashes[h].new().Size() {
+		if spec.Hash != 0 && len(digested) != spec.Hash.Size() {
 			return nil, badField("Digested Data does not have the length of a %s digest", h)
 		}
 	case h == 0:
 		return nil, badField("Hashing Algorithm is needed to sign or verify Data")
 	default:
-		w.hash = hashes[h].new()
+		w.hash, err = newHash(h)
 	}
-	return w, nil
+	return w, err
 }
 
 // signatureAlgorithms is what each Digital Signature Algorithm comes down to. MD2 and MD5 are unsafe; DSA and SHA-3 are
@@ -193,7 +193,7 @@ func (s *Store) pss(spec *hsm.SignSpec, use fips.Use, h kmip.HashingAlgorithm, p
 	case p.SaltLength != nil && (*p.SaltLength < 0 || *p.SaltLength > 16384/8):
 		return badField("Salt Length is out of range")
 	}
-	spec.Salt = hashes[h].new().Size()
+	spec.Salt = spec.Hash.Size()
 	if p.SaltLength != nil {
 		spec.Salt = int(*p.SaltLength)
 	}
