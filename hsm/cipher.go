@@ -186,6 +186,7 @@ func (s CipherSpec) mechanism(kind KeyType) (mechanism, gcm) {
 		m.param = append(binary.NativeEndian.AppendUint64(nil, 128), s.IV...)
 	case ModeGCM:
 		return m, gcm{aad: s.AAD, tagBits: s.TagBits}
+	default: // the IV is the parameter
 	}
 	return m, gcm{}
 }

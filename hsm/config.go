@@ -49,9 +49,9 @@ type Config struct {
 	TransportRotation time.Duration
 	// RefusePlainImport forbids sharing the transport key by C_CreateObject with its value, the last resort.
 	RefusePlainImport bool
-	// RefuseComposed forbids Wrap and Unwrap to pass a plain key through the server's memory where the token cannot do
-	// all of it alone (Capabilities.OAEPComposed and KWPComposed); they answer ErrUnsupported instead. WrapBytes and
-	// UnwrapBytes are not concerned: their plain value is in the server's memory anyway.
+	// RefuseComposed forbids Wrap, Unwrap and MAC to pass a plain key through the server's memory where the token cannot
+	// do all of it alone (Capabilities.OAEPComposed and KWPComposed, CompositionFilledKey); they answer ErrUnsupported
+	// instead. WrapBytes and UnwrapBytes are not concerned: their plain value is in the server's memory anyway.
 	RefuseComposed bool
 	// SkipAttributeCheck leaves out reading CKA_SENSITIVE and its like back after each creation (some tokens ignore them).
 	SkipAttributeCheck bool

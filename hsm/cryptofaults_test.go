@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/fips140"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -86,9 +87,12 @@ func (k *keyring) calls(t testing.TB) map[string]func() error {
 		return err
 	}
 	hmacOf := func(key hsm.Ref, value []byte) func() error {
-		m := hmac.New(sha256.New, value)
-		m.Write(digest)
-		want := m.Sum(nil)
+		var want []byte
+		fips140.WithoutEnforcement(func() { // Go refuses short keys
+			m := hmac.New(sha256.New, value)
+			m.Write(digest)
+			want = m.Sum(nil)
+		})
 		return func() error {
 			got, err := tok.MAC(ctx, key, 8*len(value), hmacSpec, digest)
 			return check(bytes.Equal(got, want), err)
@@ -311,5 +315,35 @@ func TestCryptoContext(t *testing.T) {
 	cancel()
 	if err := <-errs; !errors.Is(err, ctx.Err()) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestFIPSCompositions: what needs SHA-1 here is refused where Go refuses SHA-1; what the token does alone is not.
+func TestFIPSCompositions(t *testing.T) {
+	if !fips140.Enforced() {
+		t.Skip("needs GODEBUG=fips140=only")
+	}
+	tok := hsmtest.NewSoftHSM(t)
+	k := newKeyring(t, tok)
+	for _, tt := range []struct {
+		spec hsm.RSACipherSpec
+		want error
+	}{
+		{hsm.RSACipherSpec{OAEP: true, Hash: hsm.SHA1}, nil},
+		{hsm.RSACipherSpec{OAEP: true, Hash: hsm.SHA1, Label: digest}, hsm.ErrUnsupported},
+		{hsm.RSACipherSpec{OAEP: true, Hash: hsm.SHA256, MGFHash: hsm.SHA1}, hsm.ErrUnsupported},
+		{hsm.RSACipherSpec{OAEP: true, Hash: hsm.SHA256, Label: digest}, nil},
+	} {
+		data, err := tok.RSAEncrypt(t.Context(), k.rsaPublic, tt.spec, digest)
+		if tt.want == nil && err == nil {
+			_, err = tok.RSADecrypt(t.Context(), k.rsaPrivate, tt.spec, data)
+		}
+		if tt.want == nil && err != nil || !errors.Is(err, tt.want) {
+			t.Errorf("%+v: got %v, want %v", tt.spec, err, tt.want)
+		}
+	}
+	mixed := hsm.SignSpec{Scheme: hsm.SignRSAPSS, Hash: hsm.SHA256, MGFHash: hsm.SHA1, Salt: 20}
+	if _, err := tok.Sign(t.Context(), k.rsaPrivate, mixed, digest); !errors.Is(err, hsm.ErrUnsupported) {
+		t.Errorf("PSS with SHA-1 for MGF1: %v", err)
 	}
 }

@@ -123,6 +123,7 @@ func (w *work) probeCiphers(caps *Capabilities, key usable) {
 			}
 		case ModeECB:
 			caps.compose(CompositionECBPad)
+		default:
 		}
 	}
 	size := key.facts.kind.blockSize()

@@ -48,7 +48,10 @@ func (d *device) RSADecrypt(ctx context.Context, key Ref, spec RSACipherSpec, da
 			return err
 		}
 		if !spec.composed(w.info.Capabilities) {
-			out, err = w.p11.encrypt(w.s, true, spec.mechanism(), gcm{}, k.handle, data, make([]byte, k.facts.modulus+64))
+			room := make([]byte, k.facts.modulus+64)
+			if out, err = w.p11.encrypt(w.s, true, spec.mechanism(), gcm{}, k.handle, data, room); err != nil {
+				clear(room) // a token may have written before it failed
+			}
 			return err
 		}
 		em, err := w.rawDecrypt(k.handle, k.facts.modulus, data)

@@ -52,6 +52,7 @@ func (c Capabilities) signs(spec SignSpec, curve Curve) bool {
 		return c.PKCS1v15Sign
 	case SignECDSA:
 		return slices.Contains(c.ECDSA, curve)
+	default: // PSS
 	}
 	return !spec.composed(c) || slices.Contains(c.Composed, CompositionPSS) && spec.Hash.usable() && spec.MGFHash.or(spec.Hash).usable()
 }
@@ -75,6 +76,7 @@ func (s SignSpec) mechanism(curve Curve, digest []byte) (mechanism, []byte) {
 			param = binary.NativeEndian.AppendUint64(param, uint64(n))
 		}
 		return mechanism{code: p11.CKM_RSA_PKCS_PSS, param: param}, digest
+	default: // PKCS #1 v1.5
 	}
 	return mechanism{code: p11.CKM_RSA_PKCS}, slices.Concat(digestInfo[s.Hash], digest)
 }

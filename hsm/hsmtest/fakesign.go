@@ -71,7 +71,7 @@ func (f *Fake) RSADecrypt(ctx context.Context, key hsm.Ref, spec hsm.RSACipherSp
 		if err != nil {
 			return err
 		}
-		var opts crypto.DecrypterOpts = &rsa.PKCS1v15DecryptOptions{}
+		var opts crypto.DecrypterOpts = &rsa.PKCS1v15DecryptOptions{} //nolint:staticcheck // SA1019: what the client asked for
 		if spec.OAEP {
 			opts = oaepOptions(spec)
 		}

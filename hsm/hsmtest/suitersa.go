@@ -86,14 +86,14 @@ func (k rsaHalves) encryption(r *rig, spec hsm.RSACipherSpec, plain []byte, what
 	if spec.OAEP {
 		got, err = k.key.Decrypt(nil, bytes.Clone(data), oaepOptions(spec))
 	} else {
-		got, err = rsa.DecryptPKCS1v15(nil, k.key, data)
+		got, err = rsa.DecryptPKCS1v15(nil, k.key, data) //nolint:staticcheck // SA1019: what is tested
 	}
 	r.must(err, what+": decryption in Go")
 	r.equal(got, plain, what+": to Go")
 	if spec.OAEP {
 		data, err = rsa.EncryptOAEPWithOptions(rand.Reader, &k.key.PublicKey, plain, oaepOptions(spec))
 	} else {
-		data, err = rsa.EncryptPKCS1v15(rand.Reader, &k.key.PublicKey, plain)
+		data, err = rsa.EncryptPKCS1v15(rand.Reader, &k.key.PublicKey, plain) //nolint:staticcheck // SA1019: what is tested
 	}
 	r.must(err, what+": encryption in Go")
 	back, err := r.tok.RSADecrypt(r.ctx(), k.private, spec, data)
