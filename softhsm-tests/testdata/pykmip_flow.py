@@ -4,10 +4,14 @@ Usage: pykmip_flow.py DIR HOST:PORT
 Prints a line for each step and ends with status 1 at the first wrong result.
 """
 
+import hmac
 import os
 import sys
 import time
 
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from kmip.core.messages import contents
 
 from pykmip_client import (Material, Steps, attribute, connect, enums, objects, refused, register_with, same, true)
@@ -39,7 +43,7 @@ class Flow:
 
     def run(self):
         for part in (self.information, self.symmetric, self.wrapped, self.pairs, self.asymmetric, self.others,
-                     self.locating, self.attributes, self.life_cycle, self.refusals, self.cleanup):
+                     self.services, self.locating, self.attributes, self.life_cycle, self.refusals, self.cleanup):
             self.part(part)
         return self.step.count
 
@@ -182,6 +186,54 @@ class Flow:
         got = self.step("get the " + label, self.c.get, uid)
         self.step("its bytes", lambda: same(got.value, obj.value))
         self.step("its type", lambda: same(type(got), type(obj)))
+
+    # Cryptographic services (since 1.2)
+
+    def services(self):
+        if self.version.value < enums.KMIPVersion.KMIP_1_2.value:
+            return
+        self.encryption()
+        self.signatures()
+
+    def active(self, obj):
+        uid = self.keep(self.c.register(obj))
+        self.c.activate(uid)
+        return uid
+
+    def encryption(self):
+        text, iv = b"attack at dawn", bytes(range(16))
+        cbc = {"block_cipher_mode": enums.BlockCipherMode.CBC, "padding_method": enums.PaddingMethod.PKCS5}
+        uid = self.active(objects.SymmetricKey(AES, 256, bytes(range(32)), CRYPT + [MASK.MAC_GENERATE]))
+        other = Cipher(algorithms.AES(bytes(range(32))), modes.CBC(iv)).encryptor()
+        want = other.update(text + b"\x02\x02") + other.finalize()
+        got, _ = self.step("encrypt", self.c.encrypt, text, uid, cbc, iv)
+        self.step("another implementation encrypts alike", lambda: same(got, want))
+        self.step("decrypt", lambda: same(self.c.decrypt(got, uid, cbc, iv), text))
+        random = dict(cbc, random_iv=True)
+        hidden, chosen = self.step("encrypt with an IV of the server", self.c.encrypt, text, uid, random)
+        self.step("decrypt with that IV", lambda: same(self.c.decrypt(hidden, uid, cbc, chosen), text))
+        self.step("no IV is refused", refused, REASON.INVALID_MESSAGE, self.c.encrypt, text, uid, cbc)
+        self.step("a short IV is refused", refused, REASON.INVALID_FIELD, self.c.encrypt, text, uid, cbc, iv[:8])
+        _, code = self.step("MAC", self.c.mac, text, uid, enums.CryptographicAlgorithm.HMAC_SHA256)
+        self.step("its value", lambda: same(code, hmac.new(bytes(range(32)), text, "sha256").digest()))
+        self.c.revoke(enums.RevocationReasonCode.SUPERSEDED, uid)
+        self.step("a deactivated key does not encrypt", refused, REASON.PERMISSION_DENIED, self.c.encrypt, text, uid, cbc, iv)
+        self.step("it decrypts", lambda: same(self.c.decrypt(got, uid, cbc, iv), text))
+
+    def signatures(self):
+        rsa, data = enums.CryptographicAlgorithm.RSA, b"to be signed"
+        private = self.active(objects.PrivateKey(rsa, 2048, self.m.rsa_pkcs8, enums.KeyFormatType.PKCS_8, [MASK.SIGN]))
+        public = self.active(objects.PublicKey(rsa, 2048, self.m.rsa_public_x509, enums.KeyFormatType.X_509, [MASK.VERIFY]))
+        for scheme in (enums.PaddingMethod.PKCS1v15, enums.PaddingMethod.PSS):
+            how = {"padding_method": scheme, "cryptographic_algorithm": rsa, "hashing_algorithm": enums.HashingAlgorithm.SHA_256}
+            sig = self.step("sign, " + scheme.name, self.c.sign, data, private, how)
+            padding_of = padding.PKCS1v15() if scheme == enums.PaddingMethod.PKCS1v15 else padding.PSS(
+                padding.MGF1(hashes.SHA256()), padding.PSS.AUTO)
+            self.step("another implementation verifies", self.m.rsa.public_key().verify, sig, data, padding_of, hashes.SHA256())
+            self.step("verify", lambda: same(
+                self.c.signature_verify(data, sig, public, how), enums.ValidityIndicator.VALID))
+            self.step("other data", lambda: same(
+                self.c.signature_verify(data + b".", sig, public, how), enums.ValidityIndicator.INVALID))
 
     # Locate
 
