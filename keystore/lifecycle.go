@@ -62,7 +62,7 @@ func (s *Store) Revoke(ctx context.Context, call *kmip.Call, req *kmip.RevokeReq
 		o.put("Revocation Reason", structValue(&req.RevocationReason))
 	}
 	o.changed(call.Now)
-	if err := txOf(call).save(ctx, o, before); err != nil {
+	if err := txOf(call).saveRevoked(ctx, o, before); err != nil {
 		return nil, toKMIP(err)
 	}
 	return &kmip.RevokeResponse{UniqueIdentifier: o.UID}, nil

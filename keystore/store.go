@@ -50,6 +50,8 @@ type Config struct {
 	Clock func() time.Time
 	// SettleInterval is how often transitions that have come are written to records; 0 for a minute.
 	SettleInterval time.Duration
+	// Certify is about certificates.
+	Certify CertifyConfig
 }
 
 // Store is the keystore. It is safe for concurrent use.
@@ -65,6 +67,7 @@ type Store struct {
 	streams *streams
 
 	clients clientCache
+	cas     authorities
 
 	lastCreated atomic.Int64 // nanoseconds; new records get increasing instants
 
@@ -101,6 +104,7 @@ func (s *Store) Start(ctx context.Context) error {
 		defer s.done.Done()
 		s.materialise(loop)
 	}()
+	s.keepCRLs(loop)
 	return nil
 }
 
