@@ -264,7 +264,7 @@ func TestTokenUsage(t *testing.T) {
 		{kmip.ObjectTypeSymmetricKey, kmip.CryptographicUsageMaskWrapKey, hsm.UsageWrap | hsm.UsageUnwrap},
 		{kmip.ObjectTypeSymmetricKey, kmip.CryptographicUsageMaskMACGenerate, hsm.UsageSign},
 		{kmip.ObjectTypeSymmetricKey, kmip.CryptographicUsageMaskMACVerify, hsm.UsageVerify},
-		{kmip.ObjectTypeSymmetricKey, kmip.CryptographicUsageMaskDeriveKey, hsm.UsageDerive},
+		{kmip.ObjectTypePrivateKey, kmip.CryptographicUsageMaskKeyAgreement, hsm.UsageDerive},
 		{kmip.ObjectTypePublicKey, kmip.CryptographicUsageMaskWrapKey, hsm.UsageWrap},
 		{kmip.ObjectTypePublicKey, kmip.CryptographicUsageMaskVerify, hsm.UsageVerify},
 		{kmip.ObjectTypePrivateKey, kmip.CryptographicUsageMaskUnwrapKey, hsm.UsageUnwrap},
