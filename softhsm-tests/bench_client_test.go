@@ -26,6 +26,8 @@ type bencher struct {
 	wraps    [][]byte
 	attrs    [][]byte
 	locates  [][]byte
+	encrypts [][]byte
+	signs    [][]byte
 	lives    lives
 	next     atomic.Uint64
 }
@@ -59,11 +61,31 @@ func newBencher(s *harness.Server, settings benchSettings) (*bencher, error) {
 		}
 		uid := r.Identifier()
 		b.gets = append(b.gets, encode(message.Get(uid)))
+		if _, err := message.Do(b.admin, message.Activate(uid)); err != nil {
+			return nil, err
+		}
+		b.encrypts = append(b.encrypts, encode(message.EncryptCBC(uid, make([]byte, 16), make([]byte, 1024))))
 		b.wraps = append(b.wraps, encode(message.GetWrapped(uid, kek.Identifier())))
 		b.attrs = append(b.attrs, encode(message.GetAttributes(uid, "State", "Cryptographic Algorithm", "Cryptographic Length",
 			"Cryptographic Usage Mask", "Name")))
 	}
-	return b, nil
+	return b, b.makeSigns()
+}
+
+// makeSigns makes private keys that sign.
+func (b *bencher) makeSigns() error {
+	for range benchKeys {
+		r, err := message.Do(b.admin, message.CreateP256())
+		if err != nil {
+			return err
+		}
+		private, _ := r.PairIdentifiers()
+		if _, err := message.Do(b.admin, message.Activate(private)); err != nil {
+			return err
+		}
+		b.signs = append(b.signs, encode(message.SignSHA256(private, make([]byte, 64))))
+	}
+	return nil
 }
 
 func encode(item message.Item) []byte { return rawttlv.MustEncode(message.Request(item)) }
@@ -100,6 +122,8 @@ func (b *bencher) get(c *benchClient) error        { return c.send(b.turn(b.gets
 func (b *bencher) wrapped(c *benchClient) error    { return c.send(b.turn(b.wraps)) }
 func (b *bencher) attributes(c *benchClient) error { return c.send(b.turn(b.attrs)) }
 func (b *bencher) locate(c *benchClient) error     { return c.send(b.turn(b.locates)) }
+func (b *bencher) encrypt(c *benchClient) error    { return c.send(b.turn(b.encrypts)) }
+func (b *bencher) sign(c *benchClient) error       { return c.send(b.turn(b.signs)) }
 
 // lives are keys made beforehand whose life the benchmark plays to the end, each with its three requests.
 type lives struct {

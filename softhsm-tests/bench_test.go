@@ -134,6 +134,8 @@ var benchOperations = []benchOperation{
 	{"get", "Get", "get", 1, (*bencher).get, nil},
 	{"wrapped", "Get, AES key wrap", "wrapped", 1, (*bencher).wrapped, nil},
 	{"register", "Register AES-256", "register", 1, (*bencher).register, nil},
+	{"encrypt", "Encrypt AES-256-CBC, 1 KiB", "encrypt", 1, (*bencher).encrypt, nil},
+	{"sign", "Sign ECDSA P-256", "sign", 1, (*bencher).sign, nil},
 	{"attributes", "Get Attributes", "", 1, (*bencher).attributes, nil},
 	{"life", "Activate, Revoke, Destroy", "destroy", 3, (*bencher).life, (*bencher).makeLives},
 	{"locate", "Locate by name", "", 1, (*bencher).locate, (*bencher).makeNames},

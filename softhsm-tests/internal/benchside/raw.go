@@ -35,6 +35,7 @@ func raw(dir string, length time.Duration, callers []int) error {
 		call func(context.Context) error
 	}{
 		{"create", r.create}, {"pair", r.pair}, {"get", r.get}, {"wrapped", r.wrapped}, {"register", r.register},
+		{"encrypt", r.encrypt}, {"sign", r.sign},
 	} {
 		out[op.name] = map[int]float64{}
 		for _, n := range callers {
@@ -84,6 +85,7 @@ type rawBench struct {
 	length time.Duration
 	kek    hsm.Ref
 	keys   []hsm.Ref
+	signs  []hsm.Ref
 	next   atomic.Uint64
 }
 
@@ -106,6 +108,10 @@ func (r *rawBench) prepare(ctx context.Context) error {
 			return err
 		}
 		r.keys = append(r.keys, ref)
+		if ref, err = r.madePair(ctx); err != nil {
+			return err
+		}
+		r.signs = append(r.signs, ref)
 	}
 	return nil
 }
@@ -123,13 +129,20 @@ func (r *rawBench) create(ctx context.Context) error {
 }
 
 func (r *rawBench) pair(ctx context.Context) error {
+	_, err := r.madePair(ctx)
+	return err
+}
+
+// madePair makes a key pair and returns its private half.
+func (r *rawBench) madePair(ctx context.Context) (hsm.Ref, error) {
 	half := func(usage hsm.Usage) hsm.KeySpec {
 		return hsm.KeySpec{ID: hsm.NewTokenID(), Label: "bench", Type: hsm.KeyEC, Curve: hsm.CurveP256, Usage: usage, Extractable: true}
 	}
 	public := half(hsm.UsageVerify)
 	public.Extractable = false
-	_, err := r.token.GenerateKeyPair(ctx, hsm.PairSpec{Private: half(hsm.UsageSign), Public: public})
-	return err
+	private := half(hsm.UsageSign)
+	_, err := r.token.GenerateKeyPair(ctx, hsm.PairSpec{Private: private, Public: public})
+	return hsm.Ref{Class: hsm.ClassPrivateKey, ID: private.ID}, err
 }
 
 func (r *rawBench) get(ctx context.Context) error {
@@ -140,6 +153,16 @@ func (r *rawBench) get(ctx context.Context) error {
 
 func (r *rawBench) wrapped(ctx context.Context) error {
 	_, err := r.token.Wrap(ctx, r.kek, hsm.WrapSpec{Mechanism: hsm.WrapAESKW}, r.key(), 256)
+	return err
+}
+
+func (r *rawBench) encrypt(ctx context.Context) error {
+	_, err := r.token.Encrypt(ctx, r.key(), 256, hsm.CipherSpec{Mode: hsm.ModeCBCPad, IV: make([]byte, 16)}, make([]byte, 1024))
+	return err
+}
+
+func (r *rawBench) sign(ctx context.Context) error {
+	_, err := r.token.Sign(ctx, r.signs[r.next.Add(1)%keys], hsm.SignSpec{Scheme: hsm.SignECDSA, Hash: hsm.SHA256}, make([]byte, 32))
 	return err
 }
 
