@@ -13,34 +13,47 @@ import (
 )
 
 // registerCertificate takes in a certificate and reads its attributes from it (KMIP 1.4 sections 2.2.1, 3.8 to 3.16).
-func (s *Store) registerCertificate(ctx context.Context, call *kmip.Call, o object, levels []level, cert *kmip.Certificate) error {
-	if err := o.apply(levels); err != nil {
-		return err
-	}
-	facts, err := keyform.ParseCertificate(cert)
+func (s *Store) registerCertificate(ctx context.Context, call *kmip.Call, o object, in *intake, cert *kmip.Certificate) error {
+	work, err := s.certificateWork(call, o, in, cert)
 	if err != nil {
 		return err
 	}
+	return s.commitNew(ctx, call, in.op, []object{o}, in.gone, work)
+}
+
+// certificateWork completes the record of a certificate; the function that it returns puts it on the token.
+func (s *Store) certificateWork(call *kmip.Call, o object, in *intake, cert *kmip.Certificate) (func(context.Context) error, error) {
+	if err := in.set(o); err != nil {
+		return nil, err
+	}
+	facts, err := keyform.ParseCertificate(cert)
+	if err != nil {
+		return nil, err
+	}
 	if err := o.certified(facts); err != nil {
-		return err
+		return nil, err
 	}
 	sum := sha256.Sum256(cert.CertificateValue)
-	o.digest(sum[:], kmip.KeyFormatTypeRaw) // a certificate has no Key Format Type; TC-CERTATTR-1 says Raw
-	s.finish(call, o, false)
+	if err := in.digest(o, sum[:], kmip.KeyFormatTypeRaw); err != nil { // a certificate has no Key Format Type; TC-CERTATTR-1 says Raw
+		return nil, err
+	}
+	if err := in.finish(s, call, o); err != nil {
+		return nil, err
+	}
+	if err := o.checkDates(); err != nil {
+		return nil, err
+	}
 	empty := kmip.Certificate{CertificateType: facts.Type, CertificateValue: []byte{}}
 	f := &frame{object: withoutMaterial(&empty, kmip.TagCertificate)}
 	if _, err := x509.ParseCertificate(cert.CertificateValue); err != nil {
 		// Tokens want a certificate that they can take apart; an odd one is kept as octets. So is a PGP certificate.
-		return s.registerData(ctx, call, o, f, cert.CertificateValue)
-	}
-	if err := o.checkDates(); err != nil {
-		return err
+		return s.dataWork(o, f, cert.CertificateValue), nil
 	}
 	o.Frame = f.encode()
 	r := s.handle(o, hsm.ClassCertificate)
-	return s.commitNew(ctx, call, kmip.OperationRegister, []object{o}, nil, func(ctx context.Context) error {
+	return func(ctx context.Context) error {
 		return s.token.StoreCertificate(ctx, r.ID, o.UID, cert.CertificateValue)
-	})
+	}, nil
 }
 
 // certified sets the attributes that a certificate has of itself. What the request says of algorithm and length must

@@ -48,10 +48,22 @@ func (s *Store) commitNew(ctx context.Context, call *kmip.Call, op kmip.Operatio
 	}
 	final := &metadata.Batch{DropIntents: ids}
 	for _, o := range objs {
-		o.changed(call.Now)
-		final.Puts = append(final.Puts, metadata.Put{Record: o.Record})
+		if op == kmip.OperationImport {
+			o.schedule(call.Now) // its Last Change Date is the supplied one
+		} else {
+			o.changed(call.Now)
+		}
+		p := metadata.Put{Record: o.Record}
+		if g := replacedBy(o, gone); g != nil {
+			p.Expect = g.before.Revision
+			final.AddIntents = append(final.AddIntents, s.former(g.before)...)
+		}
+		final.Puts = append(final.Puts, p)
 	}
 	for _, g := range gone {
+		if slices.ContainsFunc(objs, func(o object) bool { return o.UID == g.UID }) {
+			continue // one record, written already
+		}
 		final.Puts = append(final.Puts, metadata.Put{Record: g.Record, Expect: g.before.Revision})
 	}
 	if err := s.meta.Commit(ctx, final); err != nil {
@@ -63,8 +75,23 @@ func (s *Store) commitNew(ctx context.Context, call *kmip.Call, op kmip.Operatio
 		txOf(call).wrote(g.UID, g.before)
 	}
 	for _, o := range objs {
+		if replacedBy(o, gone) != nil {
+			t := txOf(call)
+			t.log[len(t.log)-1].replaced = true
+			continue
+		}
 		if err := txOf(call).made(ctx, o.UID); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// replacedBy is the object that o replaces under its own identifier, nil when there is none.
+func replacedBy(o object, gone []replaced) *replaced {
+	for i := range gone {
+		if gone[i].UID == o.UID {
+			return &gone[i]
 		}
 	}
 	return nil

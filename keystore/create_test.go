@@ -140,7 +140,7 @@ func TestRegisterErrors(t *testing.T) {
 		{"not wrapped, but octets", with(symmetric(marker(16)), func(kb *kmip.KeyBlock) { kb.KeyValue = byteString(marker(16)) }), nil, field},
 		{"unknown format", with(symmetric(marker(16)), func(kb *kmip.KeyBlock) { kb.KeyFormatType = 77 }), nil, field},
 		{"format of another key", with(symmetric(marker(16)), func(kb *kmip.KeyBlock) { kb.KeyFormatType = kmip.KeyFormatTypePKCS1 }), nil, field},
-		{"PKCS#12", with(privateKey(t, ecKey()), func(kb *kmip.KeyBlock) { kb.KeyFormatType = kmip.KeyFormatTypePKCS12 }), nil, kmip.ResultReasonKeyFormatTypeNotSupported},
+		{"PKCS#12", with(privateKey(t, ecKey()), func(kb *kmip.KeyBlock) { kb.KeyFormatType = kmip.KeyFormatTypePKCS12 }), nil, field},
 		{"no value", reference, nil, message},
 		{"no value, but a place", reference, []kmip.Attribute{at("Key Value Location", structValue(&kmip.KeyValueLocation{KeyValueLocationValue: "there", KeyValueLocationType: kmip.KeyValueLocationTypeURI}))}, 0},
 		{"secret of an unknown type", badSecret, nil, field},

@@ -16,6 +16,10 @@ type frame struct {
 	// wrapping is how the object came when it was registered wrapped, structured whether its Key Value was a structure.
 	wrapping   *kmip.KeyWrappingData
 	structured bool
+	// sealed tells that the token holds the wrapped octets and not the key: an Import whose wrapping key is not here.
+	sealed bool
+	// container tells that the key came in a PKCS#12 container, which is then what Get gives unless asked otherwise.
+	container bool
 }
 
 // The members of a stored frame, all in one structure under the first tag.
@@ -27,6 +31,8 @@ const (
 	tagFrameSize  ttlv.Tag = 0x540204
 	tagFrameBits  ttlv.Tag = 0x540205
 	tagFrameWhole ttlv.Tag = 0x540206
+	tagFrameSeal  ttlv.Tag = 0x540209 // 540207 and 540208 are of split keys
+	tagFramePFX   ttlv.Tag = 0x54020A
 )
 
 func (f *frame) encode() []byte {
@@ -41,6 +47,12 @@ func (f *frame) encode() []byte {
 	b = ttlv.AppendEnum(b, kmip.TagRecommendedCurve, uint32(f.facts.Curve))
 	b = ttlv.AppendEnum(b, kmip.TagKeyFormatType, uint32(f.facts.Format))
 	b = ttlv.AppendBool(b, tagFrameWhole, f.structured)
+	if f.sealed {
+		b = ttlv.AppendBool(b, tagFrameSeal, true)
+	}
+	if f.container {
+		b = ttlv.AppendBool(b, tagFramePFX, true)
+	}
 	if f.wrapping != nil {
 		b = f.wrapping.Append(b, kmip.TagKeyWrappingData, kmip.V1_4)
 	}
@@ -82,6 +94,10 @@ func (o object) frame() (*frame, error) {
 			f.facts.Format = kmip.KeyFormatType(m.Enum())
 		case tagFrameWhole:
 			f.structured = m.Bool()
+		case tagFrameSeal:
+			f.sealed = m.Bool()
+		case tagFramePFX:
+			f.container = m.Bool()
 		case kmip.TagKeyWrappingData:
 			f.wrapping = new(kmip.KeyWrappingData)
 			if err := f.wrapping.Decode(m); err != nil {

@@ -18,6 +18,11 @@ func (s *Store) Get(ctx context.Context, call *kmip.Call, req *kmip.GetRequest) 
 	if !o.live() {
 		return nil, kmip.Errorf(kmip.ResultReasonItemNotFound, "the object is destroyed")
 	}
+	return s.give(ctx, call, o, req)
+}
+
+// give gives a live object to the caller, if it may leave so.
+func (s *Store) give(ctx context.Context, call *kmip.Call, o object, req *kmip.GetRequest) (*kmip.GetResponse, error) {
 	resp := &kmip.GetResponse{ObjectType: o.ObjectType, UniqueIdentifier: o.UID}
 	if o.ObjectType == kmip.ObjectTypeTemplate {
 		if req.KeyWrappingSpecification != nil {
@@ -67,7 +72,8 @@ func (o object) mayLeave(req *kmip.GetRequest, f *frame) error {
 	if v := o.get("Extractable"); !v.IsZero() && !v.Bool() {
 		return kmip.Errorf(kmip.ResultReasonNotExtractable, "the object is not Extractable")
 	}
-	wrapped := req.KeyWrappingSpecification != nil || req.KeyWrapType == kmip.KeyWrapTypeAsRegistered && f.wrapping != nil
+	wrapped := req.KeyWrappingSpecification != nil || req.KeyWrapType == kmip.KeyWrapTypeAsRegistered && f.wrapping != nil ||
+		f.sealed && req.KeyWrapType != kmip.KeyWrapTypeNotWrapped
 	if o.flag("Sensitive") && !wrapped {
 		return kmip.Errorf(kmip.ResultReasonSensitive, "the object is Sensitive; it leaves only with a Key Wrapping Specification")
 	}
@@ -143,6 +149,9 @@ func (s *Store) keyBlock(ctx context.Context, call *kmip.Call, o object, f *fram
 	if o.Handle.Class == 0 {
 		return referenceBlock(o, f, req)
 	}
+	if f.sealed {
+		return s.sealedBlock(ctx, call, o, f, req)
+	}
 	if spec := req.KeyWrappingSpecification; spec != nil {
 		if err := checkWrapMethod(spec.WrappingMethod, spec.EncryptionKeyInformation, spec.MACSignatureKeyInformation); err != nil {
 			return nil, err
@@ -151,7 +160,7 @@ func (s *Store) keyBlock(ctx context.Context, call *kmip.Call, o object, f *fram
 			EncodingOption: spec.EncodingOption}
 		return s.wrappedBlock(ctx, call, o, f, req, wd, spec.AttributeName)
 	}
-	if req.KeyFormatType == kmip.KeyFormatTypePKCS12 {
+	if req.KeyFormatType == kmip.KeyFormatTypePKCS12 || req.KeyFormatType == 0 && f.container {
 		return s.pkcs12Block(ctx, call, o)
 	}
 	if req.KeyWrapType == kmip.KeyWrapTypeAsRegistered && f.wrapping != nil {

@@ -146,6 +146,11 @@ func (o object) lastChange(now time.Time) time.Time {
 // changed notes a change at an instant and when the next transition is due.
 func (o object) changed(now time.Time) {
 	o.put("Last Change Date", timeValue(now))
+	o.schedule(now)
+}
+
+// schedule notes when the next transition is due.
+func (o object) schedule(now time.Time) {
 	o.Due = time.Time{}
 	if o.Phase != metadata.PhaseLive || o.ObjectType == kmip.ObjectTypeTemplate {
 		return

@@ -17,43 +17,47 @@ func (s *Store) Register(ctx context.Context, call *kmip.Call, req *kmip.Registe
 		return nil, err
 	}
 	o := s.newRecord(call, req.ObjectType)
+	in := &intake{op: kmip.OperationRegister, levels: levels}
+	if err := s.takeIn(ctx, call, o, in, req); err != nil {
+		return nil, err
+	}
+	return &kmip.RegisterResponse{UniqueIdentifier: o.UID}, nil
+}
+
+// takeIn takes the object of a request in, as Object Type says. The request's attributes are the intake's.
+func (s *Store) takeIn(ctx context.Context, call *kmip.Call, o object, in *intake, req *kmip.RegisterRequest) error {
 	switch req.ObjectType {
 	case kmip.ObjectTypeTemplate:
-		err = s.registerTemplate(ctx, call, o, levels, req.Template)
+		return s.registerTemplate(ctx, call, o, in, req.Template)
 	case kmip.ObjectTypeCertificate:
-		err = s.registerCertificate(ctx, call, o, levels, req.Certificate)
+		return s.registerCertificate(ctx, call, o, in, req.Certificate)
 	case kmip.ObjectTypeOpaqueObject:
-		err = s.registerOpaque(ctx, call, o, levels, req.OpaqueObject)
+		return s.registerOpaque(ctx, call, o, in, req.OpaqueObject)
 	case kmip.ObjectTypeSymmetricKey:
-		err = s.registerKey(ctx, call, o, levels, &req.SymmetricKey.KeyBlock, &frame{})
+		return s.registerKey(ctx, call, o, in, &req.SymmetricKey.KeyBlock, &frame{})
 	case kmip.ObjectTypePublicKey:
-		err = s.registerKey(ctx, call, o, levels, &req.PublicKey.KeyBlock, &frame{})
+		return s.registerKey(ctx, call, o, in, &req.PublicKey.KeyBlock, &frame{})
 	case kmip.ObjectTypePrivateKey:
-		err = s.registerKey(ctx, call, o, levels, &req.PrivateKey.KeyBlock, &frame{})
+		return s.registerKey(ctx, call, o, in, &req.PrivateKey.KeyBlock, &frame{})
 	case kmip.ObjectTypeSecretData:
 		kb := req.SecretData.KeyBlock
 		empty := kmip.SecretData{SecretDataType: req.SecretData.SecretDataType, KeyBlock: kmip.KeyBlock{KeyFormatType: kb.KeyFormatType}}
 		if t := empty.SecretDataType; t&0x80000000 == 0 && !t.KnownIn(kmip.V1_4) {
-			return nil, badField("Secret Data Type is unknown")
+			return badField("Secret Data Type is unknown")
 		}
-		err = s.registerKey(ctx, call, o, levels, &kb, &frame{object: withoutMaterial(&empty, kmip.TagSecretData)})
+		return s.registerKey(ctx, call, o, in, &kb, &frame{object: withoutMaterial(&empty, kmip.TagSecretData)})
 	case kmip.ObjectTypeSplitKey:
 		empty := *req.SplitKey
 		empty.KeyBlock = kmip.KeyBlock{KeyFormatType: req.SplitKey.KeyBlock.KeyFormatType}
 		if err := checkSplit(req.SplitKey); err != nil {
-			return nil, err
+			return err
 		}
-		err = s.registerKey(ctx, call, o, levels, &req.SplitKey.KeyBlock, &frame{object: withoutMaterial(&empty, kmip.TagSplitKey)})
+		return s.registerKey(ctx, call, o, in, &req.SplitKey.KeyBlock, &frame{object: withoutMaterial(&empty, kmip.TagSplitKey)})
 	case kmip.ObjectTypePGPKey:
 		empty := kmip.PGPKey{PGPKeyVersion: req.PGPKey.PGPKeyVersion, KeyBlock: kmip.KeyBlock{KeyFormatType: req.PGPKey.KeyBlock.KeyFormatType}}
-		err = s.registerKey(ctx, call, o, levels, &req.PGPKey.KeyBlock, &frame{object: withoutMaterial(&empty, kmip.TagPGPKey)})
-	default:
-		err = badField("Object Type is unknown")
+		return s.registerKey(ctx, call, o, in, &req.PGPKey.KeyBlock, &frame{object: withoutMaterial(&empty, kmip.TagPGPKey)})
 	}
-	if err != nil {
-		return nil, err
-	}
-	return &kmip.RegisterResponse{UniqueIdentifier: o.UID}, nil
+	return badField("Object Type is unknown")
 }
 
 // checkSplit checks the numbers of a Split Key against each other (KMIP 1.4 section 2.2.5).
@@ -72,23 +76,23 @@ func checkSplit(k *kmip.SplitKey) error {
 }
 
 // registerKey takes in a Key Block: plain, wrapped, or without Key Value (a metadata-only object).
-func (s *Store) registerKey(ctx context.Context, call *kmip.Call, o object, levels []level, kb *kmip.KeyBlock, f *frame) error {
-	if err := o.apply(levels); err != nil {
+func (s *Store) registerKey(ctx context.Context, call *kmip.Call, o object, in *intake, kb *kmip.KeyBlock, f *frame) error {
+	if err := in.set(o); err != nil {
 		return err
-	}
-	if kb.KeyFormatType == kmip.KeyFormatTypePKCS12 {
-		return kmip.Errorf(kmip.ResultReasonKeyFormatTypeNotSupported, "Key Format Type PKCS#12 is not supported")
 	}
 	if err := o.needMask(); err != nil {
 		return err
 	}
 	if kb.KeyValue.IsZero() {
-		return s.registerReference(ctx, call, o, kb, f)
+		return s.registerReference(ctx, call, o, in, kb, f)
 	}
 	if kb.KeyWrappingData != nil {
-		return s.registerWrapped(ctx, call, o, kb, f)
+		return s.registerWrapped(ctx, call, o, in, kb, f)
 	}
-	return s.registerPlain(ctx, call, o, kb, f)
+	if kb.KeyFormatType == kmip.KeyFormatTypePKCS12 {
+		return s.registerPKCS12(ctx, call, o, in, kb, f)
+	}
+	return s.registerPlain(ctx, call, o, in, kb, f)
 }
 
 // needMask: keys need a Cryptographic Usage Mask; Secret Data and parts of keys get one that allows nothing when the
@@ -99,38 +103,55 @@ func (o object) needMask() error {
 	}
 	switch o.ObjectType {
 	case kmip.ObjectTypeSymmetricKey, kmip.ObjectTypePublicKey, kmip.ObjectTypePrivateKey:
-		return badField("Register needs Cryptographic Usage Mask for a %s", o.ObjectType)
+		return badField("a %s needs a Cryptographic Usage Mask", o.ObjectType)
 	}
 	o.put("Cryptographic Usage Mask", intValue(int32(0)))
 	return nil
 }
 
 // registerPlain imports a plain Key Block through the transport key.
-func (s *Store) registerPlain(ctx context.Context, call *kmip.Call, o object, kb *kmip.KeyBlock, f *frame) error {
+func (s *Store) registerPlain(ctx context.Context, call *kmip.Call, o object, in *intake, kb *kmip.KeyBlock, f *frame) error {
 	k, err := keyform.Parse(o.ObjectType, kb, o.given())
 	if err != nil {
 		return err
 	}
 	defer k.Wipe()
+	work, err := s.plainKey(call, o, in, k, f)
+	if err != nil {
+		return err
+	}
+	return s.commitNew(ctx, call, in.op, []object{o}, in.gone, work)
+}
+
+// plainKey completes the record of a key that was parsed; the function that it returns puts the key on the token.
+func (s *Store) plainKey(call *kmip.Call, o object, in *intake, k *keyform.Key, f *frame) (func(context.Context) error, error) {
 	if !k.RoundTrips && k.Form != keyform.FormOpaque {
 		// A client gets back the octets that it registered (KMIP 1.4 section 4.11). An encoding that cannot be made
 		// again from the key is kept as it is.
 		k.Keep()
 	}
 	f.facts = k.Facts
-	if err := o.apply([]level{{attrs: copied(k.Attributes), shared: true}}); err != nil {
-		return err
+	if !in.importing() { // Import has all attributes beside the object
+		if err := o.apply([]level{{attrs: copied(k.Attributes), shared: true}}); err != nil {
+			return nil, err
+		}
 	}
 	if err := s.describeKey(o, f); err != nil {
-		return err
+		return nil, err
 	}
 	sum := sha256.Sum256(k.Original)
-	o.digest(sum[:], k.Format)
-	o.registered(true)
-	s.finish(call, o, false)
+	if err := in.digest(o, sum[:], k.Format); err != nil {
+		return nil, err
+	}
+	if err := in.registered(o, true); err != nil {
+		return nil, err
+	}
+	if err := in.finish(s, call, o); err != nil {
+		return nil, err
+	}
 	spec, class := s.importSpec(o, f)
 	o.Frame = f.encode()
-	return s.commitNew(ctx, call, kmip.OperationRegister, []object{o}, nil, func(ctx context.Context) error {
+	return func(ctx context.Context) error {
 		switch class {
 		case hsm.ClassData:
 			return s.token.StoreData(ctx, spec.ID, spec.Label, k.Value)
@@ -138,7 +159,7 @@ func (s *Store) registerPlain(ctx context.Context, call *kmip.Call, o object, kb
 			return s.token.ImportPublicKey(ctx, spec, k.Value)
 		}
 		return s.token.Import(ctx, class, spec, k.Value)
-	})
+	}, nil
 }
 
 // given is what the request's attributes say of the key.
@@ -203,7 +224,7 @@ func (s *Store) importSpec(o object, f *frame) (hsm.KeySpec, hsm.Class) {
 
 // registerReference takes in a key whose value is elsewhere (KMIP 1.4 section 3.41: Key Value Present false). Such an
 // object has no token object.
-func (s *Store) registerReference(ctx context.Context, call *kmip.Call, o object, kb *kmip.KeyBlock, f *frame) error {
+func (s *Store) registerReference(ctx context.Context, call *kmip.Call, o object, in *intake, kb *kmip.KeyBlock, f *frame) error {
 	if o.get("Key Value Location").IsZero() {
 		return kmip.Errorf(kmip.ResultReasonInvalidMessage, "Key Value is missing from Key Block, and there is no Key Value Location")
 	}
@@ -225,42 +246,54 @@ func (s *Store) registerReference(ctx context.Context, call *kmip.Call, o object
 	} else if f.facts.Bits != 0 {
 		o.put("Cryptographic Length", intValue(int32(f.facts.Bits)))
 	}
-	o.registered(false)
-	s.finish(call, o, false)
+	if err := in.registered(o, false); err != nil {
+		return err
+	}
+	in.keepDigests(o)
+	if err := in.finish(s, call, o); err != nil {
+		return err
+	}
 	o.Frame = f.encode()
-	return s.commitNew(ctx, call, kmip.OperationRegister, []object{o}, nil, nil)
+	return s.commitNew(ctx, call, in.op, []object{o}, in.gone, nil)
 }
 
 // registerOpaque stores octets (KMIP 1.4 section 2.2.8).
-func (s *Store) registerOpaque(ctx context.Context, call *kmip.Call, o object, levels []level, op *kmip.OpaqueObject) error {
-	if err := o.apply(levels); err != nil {
+func (s *Store) registerOpaque(ctx context.Context, call *kmip.Call, o object, in *intake, op *kmip.OpaqueObject) error {
+	if err := in.set(o); err != nil {
 		return err
 	}
 	empty := kmip.OpaqueObject{OpaqueDataType: op.OpaqueDataType, OpaqueDataValue: []byte{}}
 	f := &frame{object: withoutMaterial(&empty, kmip.TagOpaqueObject)}
 	sum := sha256.Sum256(op.OpaqueDataValue)
-	o.digest(sum[:], kmip.KeyFormatTypeOpaque)
-	s.finish(call, o, false)
-	return s.registerData(ctx, call, o, f, op.OpaqueDataValue)
+	if err := in.digest(o, sum[:], kmip.KeyFormatTypeOpaque); err != nil {
+		return err
+	}
+	if err := in.finish(s, call, o); err != nil {
+		return err
+	}
+	return s.registerData(ctx, call, o, in, f, op.OpaqueDataValue)
 }
 
 // registerData stores octets that the token does not type.
-func (s *Store) registerData(ctx context.Context, call *kmip.Call, o object, f *frame, value []byte) error {
+func (s *Store) registerData(ctx context.Context, call *kmip.Call, o object, in *intake, f *frame, value []byte) error {
 	if err := o.checkDates(); err != nil {
 		return err
 	}
+	return s.commitNew(ctx, call, in.op, []object{o}, in.gone, s.dataWork(o, f, value))
+}
+
+// dataWork completes the record of octets; the function that it returns puts them on the token.
+func (s *Store) dataWork(o object, f *frame, value []byte) func(context.Context) error {
 	o.Frame = f.encode()
 	r := s.handle(o, hsm.ClassData)
-	return s.commitNew(ctx, call, kmip.OperationRegister, []object{o}, nil, func(ctx context.Context) error {
-		return s.token.StoreData(ctx, r.ID, o.UID, value)
-	})
+	return func(ctx context.Context) error { return s.token.StoreData(ctx, r.ID, o.UID, value) }
 }
 
 // registerTemplate stores a Template: its own attributes from Template-Attribute, and those that it gives to objects
 // (KMIP 1.4 sections 2.2.6, 3.2). Its Name may stand among the latter up to KMIP 1.2, as SASED-M-2 has it; later versions
 // refuse that (section 11.4).
-func (s *Store) registerTemplate(ctx context.Context, call *kmip.Call, o object, levels []level, t *kmip.Template) error {
-	if err := o.apply(levels); err != nil {
+func (s *Store) registerTemplate(ctx context.Context, call *kmip.Call, o object, in *intake, t *kmip.Template) error {
+	if err := in.set(o); err != nil {
 		return err
 	}
 	content := copied(t.Attribute)
@@ -273,7 +306,10 @@ func (s *Store) registerTemplate(ctx context.Context, call *kmip.Call, o object,
 		return err
 	}
 	if o.get("Name").IsZero() {
-		return badField("Register needs a Name for a Template")
+		return badField("a Template needs a Name")
 	}
-	return s.commitNew(ctx, call, kmip.OperationRegister, []object{o}, nil, nil)
+	if err := in.finish(s, call, o); err != nil {
+		return err
+	}
+	return s.commitNew(ctx, call, in.op, []object{o}, in.gone, nil)
 }

@@ -30,6 +30,8 @@ type change struct {
 	uid     string
 	before  *metadata.Record // as it was; nil when the object is new
 	destroy bool             // the end of the token object is left to Commit
+	// replaced tells that another object has the identifier now; the end of the former token object is left to Commit.
+	replaced bool
 }
 
 // Begin starts the undo log of one request message.
@@ -109,6 +111,11 @@ func (t *tx) Commit(ctx context.Context) error {
 				errs = append(errs, err)
 			}
 		}
+		if c.replaced {
+			if err := t.s.finishReplace(ctx, c.before); err != nil {
+				errs = append(errs, err)
+			}
+		}
 	}
 	t.end()
 	return toKMIP(errors.Join(errs...))
@@ -145,6 +152,9 @@ func (t *tx) takeBack(ctx context.Context, c change) error {
 		return t.s.unmake(ctx, current)
 	}
 	restored := c.before.Clone()
+	if c.replaced {
+		return t.s.putBack(ctx, current, restored)
+	}
 	return t.s.meta.Commit(ctx, &metadata.Batch{Puts: []metadata.Put{{Record: restored, Expect: current.Revision}}})
 }
 

@@ -196,42 +196,62 @@ func checkWrapMethod(method kmip.WrappingMethod, enc *kmip.EncryptionKeyInformat
 
 // registerWrapped takes in a wrapped Key Block. Where the token can, it unwraps the key by itself; an encoding around the
 // key (TTLV Encoding, PKCS#1) must be opened by the server, in memory, before the key is imported.
-func (s *Store) registerWrapped(ctx context.Context, call *kmip.Call, o object, kb *kmip.KeyBlock, f *frame) error {
+func (s *Store) registerWrapped(ctx context.Context, call *kmip.Call, o object, in *intake, kb *kmip.KeyBlock, f *frame) error {
 	wd := kb.KeyWrappingData
-	if err := checkWrapMethod(wd.WrappingMethod, wd.EncryptionKeyInformation, wd.MACSignatureKeyInformation); err != nil {
-		return err
-	}
-	w, err := s.unwrapping(ctx, call, wd.EncryptionKeyInformation)
-	if err != nil {
-		return err
-	}
 	blob, structured, err := wrappedOctets(kb)
 	if err != nil {
 		return err
 	}
 	f.wrapping, f.structured = wd, structured
-	if wd.EncodingOption == kmip.EncodingOptionNoEncoding && onToken(o, kb) {
-		return s.registerUnwrapped(ctx, call, o, kb, f, w, blob)
+	w, err := s.unwrappingFor(ctx, call, wd)
+	if err != nil && in.asProvided && kmip.ReasonOf(err) != kmip.ResultReasonGeneralFailure {
+		return s.importSealed(ctx, call, o, in, kb, f, blob)
 	}
+	if err != nil {
+		return err
+	}
+	if wd.EncodingOption == kmip.EncodingOptionNoEncoding && onToken(o, kb) {
+		return s.registerUnwrapped(ctx, call, o, in, kb, f, w, blob)
+	}
+	open, err := s.opened(ctx, kb, w, blob)
+	if err != nil {
+		return err
+	}
+	defer keyform.Wipe(open)
+	if open.KeyFormatType == kmip.KeyFormatTypePKCS12 {
+		return s.registerPKCS12(ctx, call, o, in, open, f)
+	}
+	return s.registerPlain(ctx, call, o, in, open, f)
+}
+
+// unwrappingFor is the key that opens what was wrapped so.
+func (s *Store) unwrappingFor(ctx context.Context, call *kmip.Call, wd *kmip.KeyWrappingData) (*wrapKey, error) {
+	if err := checkWrapMethod(wd.WrappingMethod, wd.EncryptionKeyInformation, wd.MACSignatureKeyInformation); err != nil {
+		return nil, err
+	}
+	return s.unwrapping(ctx, call, wd.EncryptionKeyInformation)
+}
+
+// opened is a wrapped Key Block in clear; keyform.Wipe wipes it.
+func (s *Store) opened(ctx context.Context, kb *kmip.KeyBlock, w *wrapKey, blob []byte) (*kmip.KeyBlock, error) {
 	plain, err := s.token.UnwrapBytes(ctx, w.ref, w.spec, blob)
 	if err != nil {
-		return toKMIP(err)
+		return nil, toKMIP(err)
 	}
-	defer plain.Wipe()
 	open := *kb
 	open.KeyWrappingData = nil
-	if wd.EncodingOption == kmip.EncodingOptionNoEncoding {
+	if kb.KeyWrappingData.EncodingOption == kmip.EncodingOptionNoEncoding {
+		defer plain.Wipe()
 		b, mark := ttlv.Begin(make([]byte, 0, len(plain)+32), kmip.TagKeyValue)
-		b = ttlv.End(ttlv.AppendBytes(b, kmip.TagKeyMaterial, plain), mark)
-		defer clear(b)
-		open.KeyValue = ttlv.Make(b)
-	} else {
-		if _, err := keyform.DecodeKeyValue(plain); err != nil {
-			return err
-		}
-		open.KeyValue = ttlv.Make(plain)
+		open.KeyValue = ttlv.Make(ttlv.End(ttlv.AppendBytes(b, kmip.TagKeyMaterial, plain), mark))
+		return &open, nil
 	}
-	return s.registerPlain(ctx, call, o, &open, f)
+	if _, err := keyform.DecodeKeyValue(plain); err != nil {
+		plain.Wipe()
+		return nil, err
+	}
+	open.KeyValue = ttlv.Make(plain)
+	return &open, nil
 }
 
 // wrappedOctets are the wrapped octets: the Key Value as a Byte String or, as some OASIS cases have it, the Key Material
@@ -254,7 +274,7 @@ func onToken(o object, kb *kmip.KeyBlock) bool {
 }
 
 // registerUnwrapped lets the token unwrap a secret. The server learns its length and digest, not the key.
-func (s *Store) registerUnwrapped(ctx context.Context, call *kmip.Call, o object, kb *kmip.KeyBlock, f *frame, w *wrapKey, blob []byte) error {
+func (s *Store) registerUnwrapped(ctx context.Context, call *kmip.Call, o object, in *intake, kb *kmip.KeyBlock, f *frame, w *wrapKey, blob []byte) error {
 	alg, bits, err := o.declared(kb)
 	if err != nil {
 		return err
@@ -264,10 +284,14 @@ func (s *Store) registerUnwrapped(ctx context.Context, call *kmip.Call, o object
 	if o.ObjectType == kmip.ObjectTypeSecretData {
 		f.facts.Bits = 0
 	}
-	s.finish(call, o, false)
-	o.registered(true)
+	if err := in.registered(o, true); err != nil {
+		return err
+	}
+	if err := in.finish(s, call, o); err != nil {
+		return err
+	}
 	spec, class := s.importSpec(o, f)
-	return s.commitNew(ctx, call, kmip.OperationRegister, []object{o}, nil, func(ctx context.Context) error {
+	return s.commitNew(ctx, call, in.op, []object{o}, in.gone, func(ctx context.Context) error {
 		got, err := s.token.Unwrap(ctx, w.ref, w.spec, blob, class, spec)
 		if err != nil {
 			return err
@@ -283,9 +307,8 @@ func (s *Store) registerUnwrapped(ctx context.Context, call *kmip.Call, o object
 		if err != nil {
 			return err
 		}
-		o.digest(sum, f.facts.Format)
 		o.Frame = f.encode()
-		return nil
+		return in.digest(o, sum, f.facts.Format)
 	})
 }
 

@@ -79,6 +79,12 @@ func payloadSize(p payload) int {
 	switch r := p.(type) {
 	case *kmip.GetResponse:
 		return frame + objectSize(r)
+	case *kmip.ExportResponse:
+		n := frame + objectSize(exported(r))
+		for _, a := range r.Attribute {
+			n += 64 + len(a.AttributeName) + len(a.AttributeValue.Value)
+		}
+		return n
 	case *kmip.EncryptResponse:
 		return frame + len(r.Data) + len(r.IVCounterNonce)
 	case *kmip.DecryptResponse:
@@ -117,6 +123,10 @@ func wipePayload(p payload) {
 	case *kmip.GetResponse:
 		if r != nil {
 			wipeObject(r)
+		}
+	case *kmip.ExportResponse:
+		if r != nil {
+			wipeObject(exported(r))
 		}
 	case *kmip.DecryptResponse:
 		clear(r.Data)

@@ -117,6 +117,7 @@ var rows = []*entry{
 	of(opGetAttributeList), of(opAddAttribute), of(opModifyAttribute), of(opDeleteAttribute), of(opObtainLease),
 	of(opGetUsageAllocation), of(opActivate), of(opRevoke), of(opDestroy), of(opArchive), of(opRecover),
 	of(opEncrypt), of(opDecrypt), of(opSign), of(opSignatureVerify), of(opMAC), of(opMACVerify), of(opRNGRetrieve), of(opRNGSeed), of(opHash),
+	of(opImport), of(opExport),
 }
 
 // table finds rows by operation. Query and Discover Versions stand apart because Query lists the rows.

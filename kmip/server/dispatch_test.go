@@ -29,10 +29,11 @@ var operations = map[kmip.Operation]kmip.Version{
 	kmip.OperationEncrypt: kmip.V1_2, kmip.OperationDecrypt: kmip.V1_2, kmip.OperationSign: kmip.V1_2,
 	kmip.OperationSignatureVerify: kmip.V1_2, kmip.OperationMAC: kmip.V1_2, kmip.OperationMACVerify: kmip.V1_2,
 	kmip.OperationRNGRetrieve: kmip.V1_2, kmip.OperationRNGSeed: kmip.V1_2, kmip.OperationHash: kmip.V1_2,
+	kmip.OperationImport: kmip.V1_4, kmip.OperationExport: kmip.V1_4,
 }
 
 var notSupported = []string{"Derive Key", "Certify", "Re-certify", "Validate", "Cancel", "Poll", "Notify", "Put", "Create Split Key", "Join Split Key",
-	"Import", "Export", "Log", "Login", "Logout", "Delegated Login", "Adjust Attribute", "Set Attribute",
+	"Log", "Login", "Logout", "Delegated Login", "Adjust Attribute", "Set Attribute",
 	"Set Endpoint Role", "PKCS#11", "Interop", "Re-Provision", "Set Defaults", "Set Constraints", "Get Constraints",
 	"Query Asynchronous Requests", "Process", "Ping"}
 
@@ -85,7 +86,7 @@ func TestRows(t *testing.T) {
 			t.Errorf("%s: public %t", e.code, e.public)
 		}
 		places := slices.Contains([]kmip.Operation{kmip.OperationCreate, kmip.OperationCreateKeyPair, kmip.OperationRegister, kmip.OperationLocate,
-			kmip.OperationReKey, kmip.OperationReKeyKeyPair, kmip.OperationRecover}, e.code)
+			kmip.OperationReKey, kmip.OperationReKeyKeyPair, kmip.OperationRecover, kmip.OperationImport, kmip.OperationExport}, e.code)
 		if places != e.places {
 			t.Errorf("%s: places %t", e.code, e.places)
 		}
@@ -112,7 +113,9 @@ func TestAuthorize(t *testing.T) {
 		kmip.OperationSign: &kmip.SignRequest{Data: data}, kmip.OperationSignatureVerify: &kmip.SignatureVerifyRequest{DigestedData: data},
 		kmip.OperationMAC: &kmip.MACRequest{Data: data}, kmip.OperationMACVerify: &kmip.MACVerifyRequest{Data: data, MACData: data},
 		kmip.OperationRNGRetrieve: &kmip.RNGRetrieveRequest{DataLength: 4}, kmip.OperationRNGSeed: &kmip.RNGSeedRequest{Data: data},
-		kmip.OperationHash: &kmip.HashRequest{Data: data},
+		kmip.OperationHash:   &kmip.HashRequest{Data: data},
+		kmip.OperationExport: &kmip.ExportRequest{},
+		kmip.OperationImport: &kmip.ImportRequest{UniqueIdentifier: "new", ObjectType: kmip.ObjectTypeOpaqueObject, OpaqueObject: &kmip.OpaqueObject{OpaqueDataValue: data}},
 	}
 	if len(targeted) != len(rows) {
 		t.Fatalf("%d of %d rows are tried", len(targeted), len(rows))
@@ -125,7 +128,7 @@ func TestAuthorize(t *testing.T) {
 			}
 			return nil
 		}
-		r := b.send(t, batchOf(kmip.V1_2, 0, create(), askItem{op: op, payload: p}))
+		r := b.send(t, batchOf(kmip.V1_4, 0, create(), askItem{op: op, payload: p}))
 		r.want(t, 1, kmip.ResultReasonPermissionDenied)
 		if !slices.Equal(b.keys.asked, []kmip.Operation{kmip.OperationCreate, op}) {
 			t.Errorf("%s: asked %v", op, b.keys.asked)
@@ -133,7 +136,7 @@ func TestAuthorize(t *testing.T) {
 		want := "key-1"
 		switch op {
 		case kmip.OperationCreate, kmip.OperationRegister, kmip.OperationCreateKeyPair, kmip.OperationLocate,
-			kmip.OperationRNGRetrieve, kmip.OperationRNGSeed, kmip.OperationHash:
+			kmip.OperationRNGRetrieve, kmip.OperationRNGSeed, kmip.OperationHash, kmip.OperationImport:
 			want = ""
 		}
 		if b.keys.targets[1] != want {
@@ -143,7 +146,7 @@ func TestAuthorize(t *testing.T) {
 			t.Errorf("%s: was run", op)
 		}
 		b.keys.authorize = nil
-		b.send(t, batchOf(kmip.V1_2, 0, create(), askItem{op: op, payload: p})).want(t, 1, 0)
+		b.send(t, batchOf(kmip.V1_4, 0, create(), askItem{op: op, payload: p})).want(t, 1, 0)
 	}
 }
 

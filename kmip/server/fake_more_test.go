@@ -60,3 +60,20 @@ func (k *fakeKeys) Recover(ctx context.Context, call *kmip.Call, _ *kmip.Recover
 	k.set(call, call.Target, "Active")
 	return &kmip.RecoverResponse{UniqueIdentifier: call.Target}, nil
 }
+
+func (k *fakeKeys) Export(ctx context.Context, call *kmip.Call, _ *kmip.ExportRequest) (*kmip.ExportResponse, error) {
+	if err := k.enter(ctx, call, kmip.OperationExport); err != nil {
+		return nil, err
+	}
+	defer k.mu.Unlock()
+	return &kmip.ExportResponse{ObjectType: kmip.ObjectTypeOpaqueObject, UniqueIdentifier: call.Target, OpaqueObject: &kmip.OpaqueObject{OpaqueDataValue: []byte{1}}}, nil
+}
+
+func (k *fakeKeys) Import(ctx context.Context, call *kmip.Call, r *kmip.ImportRequest) (*kmip.ImportResponse, error) {
+	if err := k.enter(ctx, call, kmip.OperationImport); err != nil {
+		return nil, err
+	}
+	defer k.mu.Unlock()
+	k.set(call, r.UniqueIdentifier, "Active")
+	return &kmip.ImportResponse{UniqueIdentifier: r.UniqueIdentifier}, nil
+}

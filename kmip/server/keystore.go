@@ -58,6 +58,11 @@ type Keystore interface {
 	RNGSeed(ctx context.Context, call *kmip.Call, req *kmip.RNGSeedRequest) (*kmip.RNGSeedResponse, error)
 	Hash(ctx context.Context, call *kmip.Call, req *kmip.HashRequest) (*kmip.HashResponse, error)
 
+	// Export's response is as Get's: the message layer wipes it. Of a destroyed object it holds attributes alone.
+	Export(ctx context.Context, call *kmip.Call, req *kmip.ExportRequest) (*kmip.ExportResponse, error)
+	// Import has no target. Another client's object under the identifier is not told from an identifier that cannot be used.
+	Import(ctx context.Context, call *kmip.Call, req *kmip.ImportRequest) (*kmip.ImportResponse, error)
+
 	// Describe answers Query, as far as the version has the facts. caller may be unregistered.
 	Describe(ctx context.Context, caller kmip.Caller, ver kmip.Version) (kmip.ServerDescription, error)
 }

@@ -327,7 +327,7 @@ func TestPendingClient(t *testing.T) {
 	b.send(t, one(kmip.V1_2, kmip.OperationQuery, &kmip.QueryRequest{QueryFunction: []kmip.QueryFunction{1, 2, 3}})).want(t, 0, 0)
 	b.send(t, one(kmip.V1_2, kmip.OperationDiscoverVersions, &kmip.DiscoverVersionsRequest{})).want(t, 0, 0)
 	for _, e := range rows {
-		r := b.send(t, one(kmip.V1_2, e.code, octets{}))
+		r := b.send(t, one(kmip.V1_4, e.code, octets{}))
 		r.want(t, 0, kmip.ResultReasonPermissionDenied)
 		if !strings.Contains(*r.items[0].ResultMessage, "certificate is pending") {
 			t.Errorf("%s: text is %q", e.code, *r.items[0].ResultMessage)

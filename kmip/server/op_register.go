@@ -52,9 +52,9 @@ func checkRegistered(r *kmip.RegisterRequest) error {
 	}
 	switch {
 	case n == 0:
-		return kmip.Errorf(kmip.ResultReasonInvalidMessage, "Register needs the object to register")
+		return kmip.Errorf(kmip.ResultReasonInvalidMessage, "the request lacks the object that it is about")
 	case n > 1:
-		return kmip.Errorf(kmip.ResultReasonInvalidField, "Register takes one object, the request has %d", n)
+		return kmip.Errorf(kmip.ResultReasonInvalidField, "the request must have one object, not %d", n)
 	case !match:
 		return kmip.Errorf(kmip.ResultReasonInvalidField, "the object is not of Object Type %s", r.ObjectType)
 	}
