@@ -257,6 +257,9 @@ func (o object) settle(r *rule, v ttlv.Item) (ttlv.Item, error) {
 // DeleteAttribute removes an instance and returns it (KMIP 1.4 section 4.16).
 func (s *Store) DeleteAttribute(ctx context.Context, call *kmip.Call, req *kmip.DeleteAttributeRequest) (*kmip.DeleteAttributeResponse, error) {
 	name := req.AttributeName
+	if ruleOf(name) == nil {
+		return nil, kmip.Errorf(kmip.ResultReasonItemNotFound, "%s is not an attribute", shown(name))
+	}
 	r, err := s.changeable(call, name)
 	if err != nil {
 		return nil, err

@@ -34,6 +34,8 @@ type clientCache struct {
 	noted   map[string]time.Time        // unknown fingerprints and when they were last noted
 	proven  map[string]bool             // credentials that have been verified, by keyed hash (see provenKey)
 	key     [32]byte
+	gen     uint64 // counts changes of the stored clients
+	have    uint64 // gen that the maps are of
 }
 
 // Certificate identifies the client of a connection by its certificate. A certificate that no client has is noted as
@@ -98,7 +100,7 @@ func underCA(chains [][]*x509.Certificate, ca string) bool {
 func (s *Store) loadClients(ctx context.Context) error {
 	c := &s.clients
 	c.mu.RLock()
-	loaded := c.clients != nil
+	gen, loaded := c.gen, c.clients != nil && c.have == c.gen
 	c.mu.RUnlock()
 	if loaded {
 		return nil
@@ -109,6 +111,10 @@ func (s *Store) loadClients(ctx context.Context) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.clients != nil && gen < c.have {
+		return nil // somebody else has read a later state
+	}
+	c.have = gen // when they have changed meanwhile, the next call reads again
 	c.clients, c.byPrint = map[string]*metadata.Client{}, map[string]string{}
 	if c.noted == nil {
 		c.noted = map[string]time.Time{}
@@ -128,7 +134,7 @@ func (s *Store) loadClients(ctx context.Context) error {
 
 func (s *Store) dropClients() {
 	s.clients.mu.Lock()
-	s.clients.clients = nil
+	s.clients.gen++ // the maps stay until they are read anew: a client must not be unknown meanwhile
 	s.clients.mu.Unlock()
 }
 
@@ -250,7 +256,7 @@ func (s *Store) checkCredential(ctx context.Context, client, user string, device
 	}
 	c := &s.clients
 	c.mu.RLock()
-	cl := c.clients[client]
+	cl, gen := c.clients[client], c.have
 	key := c.provenKey(client, user, device, password)
 	proven := c.proven[key]
 	c.mu.RUnlock()
@@ -268,7 +274,9 @@ func (s *Store) checkCredential(ctx context.Context, client, user string, device
 			return false, authFailed()
 		}
 		c.mu.Lock()
-		c.proven[key] = true
+		if c.have == gen && c.gen == gen {
+			c.proven[key] = true
+		}
 		c.mu.Unlock()
 		return true, nil
 	}

@@ -23,6 +23,9 @@ import (
 // nothing remains.
 func (s *Store) commitNew(ctx context.Context, call *kmip.Call, op kmip.Operation, objs []object, gone []replaced, work func(context.Context) error) error {
 	for _, o := range objs {
+		if err := txOf(call).lockNames(ctx, o.Record); err != nil {
+			return err
+		}
 		if err := s.nameFree(ctx, o, gone); err != nil {
 			return err
 		}
@@ -67,24 +70,28 @@ func (s *Store) commitNew(ctx context.Context, call *kmip.Call, op kmip.Operatio
 		final.Puts = append(final.Puts, metadata.Put{Record: g.Record, Expect: g.before.Revision})
 	}
 	if err := s.meta.Commit(ctx, final); err != nil {
-		s.abandon(ctx, objs, ids)
+		if !errors.Is(err, metadata.ErrFailed) {
+			s.abandon(ctx, objs, ids)
+		} // else the records may be on disk all the same: settle finds out at the next start
 		return toKMIP(err)
 	}
 	// The log is undone from its end: a replacement must be gone before the replaced object can have its Name back.
 	for _, g := range gone {
 		txOf(call).wrote(g.UID, g.before)
 	}
+	var uids []string
 	for _, o := range objs {
 		if replacedBy(o, gone) != nil {
 			t := txOf(call)
 			t.log[len(t.log)-1].replaced = true
 			continue
 		}
-		if err := txOf(call).made(ctx, o.UID); err != nil {
-			return err
-		}
+		uids = append(uids, o.UID)
 	}
-	return nil
+	if len(uids) == 0 {
+		return nil
+	}
+	return txOf(call).made(ctx, uids)
 }
 
 // replacedBy is the object that o replaces under its own identifier, nil when there is none.

@@ -31,7 +31,9 @@ func (s *Store) give(ctx context.Context, call *kmip.Call, o object, req *kmip.G
 		resp.Template = &kmip.Template{}
 		for _, a := range o.Attributes {
 			if r := ruleOf(a.Name); r != nil && !call.Version.Before(r.since) && !templateOwn(a.Name, call.Version) {
-				resp.Template.Attribute = append(resp.Template.Attribute, instance(a.Name, a.Index, a.Value))
+				if v, ok := forVersion(r, a.Value, call.Version); ok {
+					resp.Template.Attribute = append(resp.Template.Attribute, instance(a.Name, a.Index, v))
+				}
 			}
 		}
 		return resp, nil
@@ -72,7 +74,7 @@ func (o object) mayLeave(req *kmip.GetRequest, f *frame) error {
 	if v := o.get("Extractable"); !v.IsZero() && !v.Bool() {
 		return kmip.Errorf(kmip.ResultReasonNotExtractable, "the object is not Extractable")
 	}
-	wrapped := req.KeyWrappingSpecification != nil || req.KeyWrapType == kmip.KeyWrapTypeAsRegistered && f.wrapping != nil ||
+	wrapped := req.KeyWrappingSpecification != nil || req.KeyWrapType == kmip.KeyWrapTypeAsRegistered && f.wrapping != nil && req.KeyFormatType != kmip.KeyFormatTypePKCS12 ||
 		f.sealed && req.KeyWrapType != kmip.KeyWrapTypeNotWrapped
 	if o.flag("Sensitive") && !wrapped {
 		return kmip.Errorf(kmip.ResultReasonSensitive, "the object is Sensitive; it leaves only with a Key Wrapping Specification")
@@ -204,6 +206,9 @@ func (s *Store) wrappedBlock(ctx context.Context, call *kmip.Call, o object, f *
 	if err != nil {
 		return nil, err
 	}
+	if err := s.spendWrap(ctx, call, w, o); err != nil {
+		return nil, err
+	}
 	target, _ := ref(o.Handle)
 	kb, blob, err := s.wrapTarget(ctx, call, o, f, req, w, target, noEncoding, names)
 	if err != nil {
@@ -216,6 +221,20 @@ func (s *Store) wrappedBlock(ctx context.Context, call *kmip.Call, o object, f *
 	kb.KeyWrappingData = &kmip.KeyWrappingData{WrappingMethod: wd.WrappingMethod, EncryptionKeyInformation: wd.EncryptionKeyInformation,
 		EncodingOption: wd.EncodingOption}
 	return kb, nil
+}
+
+// spendWrap takes what is about to be wrapped from the Usage Limits of the wrapping key, if it has any.
+func (s *Store) spendWrap(ctx context.Context, call *kmip.Call, w *wrapKey, target object) error {
+	if w.get("Usage Limits").IsZero() {
+		return nil
+	}
+	other := *call
+	other.Target = w.UID
+	o, err := txOf(call).change(ctx, &other)
+	if err != nil {
+		return err
+	}
+	return s.spendOctets(ctx, call, o, int64(target.length()+7)/8, true)
 }
 
 // structured is wrapped octets inside a Key Value structure, for a client that registered them so.

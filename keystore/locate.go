@@ -53,13 +53,13 @@ func counting(req *kmip.LocateRequest) bool {
 }
 
 func (s *Store) search(ctx context.Context, call *kmip.Call, req *kmip.LocateRequest, f *filter) ([]string, int, error) {
-	if f.uid != "" {
+	if f.uid != "" && req.ObjectGroupMember == 0 {
 		return s.searchUID(ctx, call, req, f)
 	}
 	q := metadata.Query{Owner: call.Caller.Client, Terms: f.terms, Max: -1, Count: counting(req)}
 	q.Match = func(rec *metadata.Record) bool {
 		o := object{rec}
-		return visible(call.Caller, rec) && f.match(o)
+		return visible(call.Caller, rec) && (f.uid == "" || f.uid == rec.UID) && f.match(o)
 	}
 	if req.MaximumItems != nil {
 		q.Max = int(*req.MaximumItems)
@@ -116,7 +116,7 @@ func (s *Store) searchFresh(ctx context.Context, call *kmip.Call, f *filter, q m
 	q.Oldest = true // keys are handed out in the order in which they came
 	q.Match = func(rec *metadata.Record) bool { return object{rec}.flag("Fresh") && match(rec) }
 	res, err := s.meta.Locate(ctx, q)
-	if err != nil || len(res.UIDs) > 0 || res.Total > 0 || s.cfg.FreshGroup == "" || f.group != s.cfg.FreshGroup {
+	if err != nil || len(res.UIDs) > 0 || res.Total > 0 || q.Max == 0 || s.cfg.FreshGroup == "" || f.group != s.cfg.FreshGroup {
 		return res.UIDs, res.Total, toKMIP(err)
 	}
 	o := s.newRecord(call, kmip.ObjectTypeSymmetricKey)
@@ -137,6 +137,10 @@ func (s *Store) searchFresh(ctx context.Context, call *kmip.Call, f *filter, q m
 func (s *Store) searchDefault(ctx context.Context, call *kmip.Call, f *filter, q metadata.Query) ([]string, int, error) {
 	if f.group == "" {
 		return nil, 0, badField("Object Group Member needs Object Group")
+	}
+	if q.Max == 0 {
+		res, err := s.meta.Locate(ctx, q)
+		return nil, res.Total, toKMIP(err)
 	}
 	q.Oldest, q.Max, q.Offset, q.Count = true, 1, 0, false
 	after := s.groups.after(call.Caller.Client, f.group)
@@ -172,6 +176,7 @@ type cond struct {
 	from   int64 // dates: inclusive range
 	to     int64
 	isDate bool
+	both   bool // two instances: a range
 }
 
 func newFilter(attrs []kmip.Attribute, call *kmip.Call) (*filter, error) {
@@ -226,10 +231,10 @@ func (f *filter) addDate(c cond) error {
 		if p.name != c.name {
 			continue
 		}
-		if p.from != p.to {
+		if p.both {
 			return badField("%s must stand at most twice", c.name)
 		}
-		p.from, p.to = min(p.from, at), max(p.to, at)
+		p.from, p.to, p.both = min(p.from, at), max(p.to, at), true
 		return nil
 	}
 	c.isDate, c.from, c.to = true, at, at

@@ -176,7 +176,7 @@ func (o object) given() keyform.Given {
 func (s *Store) describeKey(o object, f *frame) error {
 	if o.ObjectType == kmip.ObjectTypeSecretData {
 		o.put("Cryptographic Length", intValue(int32(8*f.facts.Octets)))
-		return nil
+		return o.checkDates()
 	}
 	if f.facts.Algorithm != 0 {
 		if err := s.policy.Allow(fips.Import, f.facts.Algorithm, f.facts.Bits); err != nil {
@@ -245,6 +245,9 @@ func (s *Store) registerReference(ctx context.Context, call *kmip.Call, o object
 		}
 	} else if f.facts.Bits != 0 {
 		o.put("Cryptographic Length", intValue(int32(f.facts.Bits)))
+	}
+	if err := o.checkDates(); err != nil {
+		return err
 	}
 	if err := in.registered(o, false); err != nil {
 		return err

@@ -208,6 +208,11 @@ func (o object) mayProcess(call *kmip.Call, usage kmip.CryptographicUsageMask, w
 // given back: not when the token fails, for the client might have got the result all the same after a fault, and not
 // when the batch is undone. Hence it is not in the undo log, and what the log holds of the object is corrected.
 func (s *Store) spend(ctx context.Context, call *kmip.Call, o object, p part) error {
+	return s.spendOctets(ctx, call, o, int64(len(p.data)), p.correlation == nil)
+}
+
+// spendOctets is spend for so many octets; begins tells that an operation begins with them.
+func (s *Store) spendOctets(ctx context.Context, call *kmip.Call, o object, amount int64, begins bool) error {
 	v := o.get("Usage Limits")
 	if v.IsZero() {
 		return nil
@@ -216,9 +221,8 @@ func (s *Store) spend(ctx context.Context, call *kmip.Call, o object, p part) er
 	if err := u.Decode(v); err != nil {
 		return err
 	}
-	amount := int64(len(p.data))
 	if u.UsageLimitsUnit == kmip.UsageLimitsUnitObject {
-		if amount = 1; p.correlation != nil {
+		if amount = 1; !begins {
 			amount = 0
 		}
 	}

@@ -40,7 +40,10 @@ func (s *Store) settle(ctx context.Context) error {
 		s.noteCreated(rec.Created.UnixNano())
 		return nil
 	})
-	if err != nil {
+	if errors.Is(err, metadata.ErrCorrupt) {
+		// One damaged record must not keep all the others from their clients.
+		s.log.Error().Err(err).Msg("damaged records are left alone; kmipd fsck tells which")
+	} else if err != nil {
 		return err
 	}
 	for _, uid := range destroying {

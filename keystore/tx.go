@@ -28,8 +28,10 @@ type tx struct {
 // change is one record that an operation wrote.
 type change struct {
 	uid     string
+	with    []string         // new objects that were made together with this one
 	before  *metadata.Record // as it was; nil when the object is new
 	destroy bool             // the end of the token object is left to Commit
+	redo    bool             // the record says so already: there is nothing to take back
 	// replaced tells that another object has the identifier now; the end of the former token object is left to Commit.
 	replaced bool
 }
@@ -72,6 +74,11 @@ func (t *tx) change(ctx context.Context, call *kmip.Call) (object, error) {
 
 // save writes a changed record and logs how it was. before is a copy taken ahead of the change.
 func (t *tx) save(ctx context.Context, o object, before *metadata.Record) error {
+	if o.Phase != before.Phase || !slices.Equal(o.Names(), before.Names()) {
+		if err := t.lockNames(ctx, before, o.Record); err != nil {
+			return err
+		}
+	}
 	err := t.s.meta.Commit(ctx, &metadata.Batch{Puts: []metadata.Put{{Record: o.Record, Expect: before.Revision}}})
 	if err != nil {
 		return err
@@ -85,14 +92,41 @@ func (t *tx) wrote(uid string, before *metadata.Record) {
 	t.log = append(t.log, change{uid: uid, before: before})
 }
 
-// made logs a new object.
-func (t *tx) made(ctx context.Context, uid string) error {
-	if t.undo {
-		if err := t.lock(ctx, uid); err != nil {
+// destroys tells that this transaction has destroyed the object.
+func (t *tx) destroys(uid string) bool {
+	return slices.ContainsFunc(t.log, func(c change) bool { return c.uid == uid && c.destroy })
+}
+
+// made logs new objects that were made together, before anything can go wrong. Nobody knows them yet, so the locks are
+// had at once even when the request's time is up.
+func (t *tx) made(ctx context.Context, uids []string) error {
+	t.log = append(t.log, change{uid: uids[0], with: uids[1:]})
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
+	defer cancel()
+	for _, uid := range uids {
+		if t.undo {
+			if err := t.lock(ctx, uid); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// lockNames keeps the Names of records for this transaction until it ends: those that it gives up it may need again.
+func (t *tx) lockNames(ctx context.Context, recs ...*metadata.Record) error {
+	var names []string
+	for _, r := range recs {
+		for _, n := range r.Names() {
+			names = append(names, "\x00name "+r.Owner+"\x00"+n)
+		}
+	}
+	slices.Sort(names)
+	for _, n := range names {
+		if err := t.lock(ctx, n); err != nil {
 			return err
 		}
 	}
-	t.log = append(t.log, change{uid: uid})
 	return nil
 }
 
@@ -123,10 +157,10 @@ func (t *tx) Commit(ctx context.Context) error {
 
 // Rollback takes back everything after mark, newest first.
 func (t *tx) Rollback(ctx context.Context, mark int) error {
+	if mark == 0 {
+		defer t.end() // whatever comes of it
+	}
 	if mark >= len(t.log) {
-		if mark == 0 {
-			t.end()
-		}
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
@@ -137,19 +171,27 @@ func (t *tx) Rollback(ctx context.Context, mark int) error {
 		}
 		t.log = t.log[:i]
 	}
-	if mark == 0 {
-		t.end()
-	}
 	return nil
 }
 
 func (t *tx) takeBack(ctx context.Context, c change) error {
+	if c.redo {
+		return nil
+	}
 	current, err := t.s.meta.Get(ctx, c.uid)
 	if err != nil {
 		return fmt.Errorf("taking back %s: %w", c.uid, err)
 	}
 	if c.before == nil {
-		return t.s.unmake(ctx, current)
+		recs := []*metadata.Record{current}
+		for _, uid := range c.with {
+			rec, err := t.s.meta.Get(ctx, uid)
+			if err != nil {
+				return fmt.Errorf("taking back %s: %w", uid, err)
+			}
+			recs = append(recs, rec)
+		}
+		return t.s.unmake(ctx, recs)
 	}
 	restored := c.before.Clone()
 	if c.replaced {
@@ -167,24 +209,28 @@ func (t *tx) end() {
 	t.held = nil
 }
 
-// unmake removes a new object as if it had never been: record first, under an intent that finishes the job after a
-// crash, then the token object.
-func (s *Store) unmake(ctx context.Context, rec *metadata.Record) error {
-	b := &metadata.Batch{Deletes: []metadata.Delete{{UID: rec.UID, Expect: rec.Revision}}}
-	r, on := ref(rec.Handle)
-	if on {
-		b.AddIntents = []metadata.Intent{{ID: rec.Handle.ID, UID: rec.UID, Operation: "Undo", Class: rec.Handle.Class, At: s.cfg.Clock()}}
+// unmake removes new objects as if they had never been: records first, under intents that finish the job after a crash,
+// then the token objects.
+func (s *Store) unmake(ctx context.Context, recs []*metadata.Record) error {
+	b, done := &metadata.Batch{}, &metadata.Batch{}
+	for _, rec := range recs {
+		b.Deletes = append(b.Deletes, metadata.Delete{UID: rec.UID, Expect: rec.Revision})
+		if _, on := ref(rec.Handle); on {
+			b.AddIntents = append(b.AddIntents, metadata.Intent{ID: rec.Handle.ID, UID: rec.UID, Operation: "Undo", Class: rec.Handle.Class, At: s.cfg.Clock()})
+			done.DropIntents = append(done.DropIntents, rec.Handle.ID)
+		}
 	}
 	if err := s.meta.Commit(ctx, b); err != nil {
 		return err
 	}
-	if !on {
-		return nil
+	for _, rec := range recs {
+		if r, on := ref(rec.Handle); on {
+			if err := s.token.Destroy(ctx, r); err != nil && !errors.Is(err, hsm.ErrNotFound) {
+				return err
+			}
+		}
 	}
-	if err := s.token.Destroy(ctx, r); err != nil && !errors.Is(err, hsm.ErrNotFound) {
-		return err
-	}
-	return s.meta.Commit(ctx, &metadata.Batch{DropIntents: [][16]byte{rec.Handle.ID}})
+	return s.meta.Commit(ctx, done)
 }
 
 func isNotFound(err error) bool { return errors.Is(err, metadata.ErrNotFound) }

@@ -27,15 +27,37 @@ func checkValue(r *rule, name string, v ttlv.Item) error {
 	}
 	if v.Type == ttlv.Structure {
 		if d := structureOf(r.tag); d != nil {
-			return invalidField(r.name, d.Decode(v))
+			if err := d.Decode(v); err != nil {
+				return invalidField(r.name, err)
+			}
+			for m := range v.Members {
+				if m.Type == ttlv.Enumeration && !knownEnum(m.Tag, m.Enum()) {
+					return kmip.Errorf(kmip.ResultReasonInvalidField, "%s of %s has an unknown value", kmip.NameOfTag(m.Tag), r.name)
+				}
+			}
 		}
 	}
 	if v.Type == ttlv.Enumeration {
-		if e := kmip.TagEnum(r.tag); e != "" && v.Enum()&0x80000000 == 0 && !kmip.EnumKnownIn(e, v.Enum(), kmip.V1_4) {
+		if !knownEnum(r.tag, v.Enum()) {
 			return kmip.Errorf(kmip.ResultReasonInvalidField, "%s has an unknown value", r.name)
 		}
 	}
 	return checkContents(r, v)
+}
+
+// knownEnum tells whether any version of KMIP 1.x has the value of an enumeration, or it is an extension. Values that a
+// later version dropped are understood in every version.
+func knownEnum(tag ttlv.Tag, v uint32) bool {
+	e := kmip.TagEnum(tag)
+	if e == "" || v&0x80000000 != 0 {
+		return true
+	}
+	for _, ver := range kmip.Supported {
+		if kmip.EnumKnownIn(e, v, ver) {
+			return true
+		}
+	}
+	return false
 }
 
 // checkContents holds the rules on values that types do not express.

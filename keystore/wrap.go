@@ -290,7 +290,13 @@ func (s *Store) registerUnwrapped(ctx context.Context, call *kmip.Call, o object
 	if err := in.finish(s, call, o); err != nil {
 		return err
 	}
+	if f.facts.Octets == 0 {
+		f.facts.Octets = 1 // Secret Data of a length that nobody declared: the unwrapping tells it
+	}
 	spec, class := s.importSpec(o, f)
+	if bits == 0 {
+		spec.Bits = 0
+	}
 	return s.commitNew(ctx, call, in.op, []object{o}, in.gone, func(ctx context.Context) error {
 		got, err := s.token.Unwrap(ctx, w.ref, w.spec, blob, class, spec)
 		if err != nil {
