@@ -69,6 +69,7 @@ func (s *Store) commitNew(ctx context.Context, call *kmip.Call, op kmip.Operatio
 		}
 		final.Puts = append(final.Puts, metadata.Put{Record: g.Record, Expect: g.before.Revision})
 	}
+	txOf(call).answer(final, objs...)
 	if err := s.meta.Commit(ctx, final); err != nil {
 		if !errors.Is(err, metadata.ErrFailed) {
 			s.abandon(ctx, objs, ids)

@@ -49,11 +49,16 @@ func (s *Store) GetUsageAllocation(ctx context.Context, call *kmip.Call, req *km
 	if !o.hasUsage(*req.UsageLimitsCount) {
 		return nil, denied("the Usage Limits do not leave that much")
 	}
-	revision := o.Revision
-	o.use(*req.UsageLimitsCount)
+	before := o.Clone()
+	var u kmip.UsageLimits
+	if err := u.Decode(v); err != nil {
+		return nil, err
+	}
+	left := *u.UsageLimitsCount - *req.UsageLimitsCount
+	u.UsageLimitsCount = &left
+	o.put("Usage Limits", structValue(&u))
 	o.changed(call.Now)
-	// Like every use, an allocation is never given back: not by Undo either.
-	if err := txOf(call).spend(ctx, o, revision, *req.UsageLimitsCount); err != nil {
+	if err := txOf(call).save(ctx, o, before); err != nil {
 		return nil, toKMIP(err)
 	}
 	return &kmip.GetUsageAllocationResponse{UniqueIdentifier: o.UID}, nil

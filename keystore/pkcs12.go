@@ -2,7 +2,6 @@ package keystore
 
 import (
 	"context"
-	"crypto/fips140"
 	"crypto/x509"
 
 	"software.sslmate.com/src/go-pkcs12"
@@ -20,10 +19,6 @@ const maxChain = 16
 func (s *Store) pkcs12Block(ctx context.Context, call *kmip.Call, o object) (*kmip.KeyBlock, error) {
 	if o.ObjectType != kmip.ObjectTypePrivateKey || o.Handle.Class != uint8(hsm.ClassPrivateKey) {
 		return nil, kmip.Errorf(kmip.ResultReasonKeyFormatTypeNotSupported, "Key Format Type PKCS#12 is for private keys")
-	}
-	if fips140.Enforced() {
-		// Every PKCS#12 container has a SHA-1 in it (its localKeyId), which this mode refuses.
-		return nil, kmip.Errorf(kmip.ResultReasonKeyFormatTypeNotSupported, "Key Format Type PKCS#12 is not available in FIPS-only mode")
 	}
 	password, err := s.pkcs12Password(ctx, call, o)
 	if err != nil {

@@ -52,6 +52,11 @@ type Config struct {
 	SettleInterval time.Duration
 	// Certify is about certificates.
 	Certify CertifyConfig
+	// Approve lists the operations that are done only after an administrator has approved the request.
+	Approve []kmip.Operation
+	// JobLifetime is how long an asynchronous request waits for a decision or a poll, and its answer for further polls; 0
+	// for a day.
+	JobLifetime time.Duration
 }
 
 // Store is the keystore. It is safe for concurrent use.
@@ -65,6 +70,7 @@ type Store struct {
 	groups *groups
 
 	streams *streams
+	jobs    *jobs
 
 	clients clientCache
 	cas     authorities
@@ -83,10 +89,14 @@ func New(meta metadata.Store, token hsm.Token, policy *fips.Policy, cfg Config, 
 	if cfg.SettleInterval == 0 {
 		cfg.SettleInterval = time.Minute
 	}
+	if cfg.JobLifetime == 0 {
+		cfg.JobLifetime = jobLifetime
+	}
 	if cfg.Credentials == "" {
 		cfg.Credentials = CredentialsVerify
 	}
-	return &Store{meta: meta, token: token, policy: policy, cfg: cfg, log: log, locks: newLocks(), groups: newGroups(), streams: newStreams(cfg.Clock)}
+	return &Store{meta: meta, token: token, policy: policy, cfg: cfg, log: log, locks: newLocks(), groups: newGroups(), streams: newStreams(cfg.Clock),
+		jobs: newJobs(cfg.Approve)}
 }
 
 // Start settles what a crash left between the two stores and starts the background loop, which Close ends.
@@ -96,6 +106,9 @@ func (s *Store) Start(ctx context.Context) error {
 	}
 	if err := s.settle(ctx); err != nil {
 		return fmt.Errorf("keystore: settling after the last stop: %w", err)
+	}
+	if err := s.loadJobs(ctx); err != nil {
+		return fmt.Errorf("keystore: reading the asynchronous requests: %w", err)
 	}
 	loop, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = stop
@@ -143,6 +156,7 @@ func (s *Store) materialise(ctx context.Context) {
 		case <-tick.C:
 		}
 		s.streams.sweep()
+		s.sweepJobs(ctx)
 		uids, err := s.meta.Due(ctx, s.cfg.Clock(), 256)
 		if err != nil {
 			if ctx.Err() == nil {

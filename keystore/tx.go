@@ -23,6 +23,9 @@ type tx struct {
 	held []string // locks, in the order of acquiring
 	// peek is the record that Authorize read, for the operation that follows it.
 	peek *metadata.Record
+	// job is the asynchronous request that the transaction does, or nil; answered says that its answer is stored.
+	job      *metadata.Job
+	answered bool
 }
 
 // change is one record that an operation wrote.
@@ -79,8 +82,9 @@ func (t *tx) save(ctx context.Context, o object, before *metadata.Record) error 
 			return err
 		}
 	}
-	err := t.s.meta.Commit(ctx, &metadata.Batch{Puts: []metadata.Put{{Record: o.Record, Expect: before.Revision}}})
-	if err != nil {
+	b := &metadata.Batch{Puts: []metadata.Put{{Record: o.Record, Expect: before.Revision}}}
+	t.answer(b, o)
+	if err := t.s.meta.Commit(ctx, b); err != nil {
 		return err
 	}
 	t.wrote(o.UID, before)
@@ -165,6 +169,9 @@ func (t *tx) Rollback(ctx context.Context, mark int) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
 	defer cancel()
+	if err := t.unanswer(ctx); err != nil {
+		return kmip.Errorf(kmip.ResultReasonGeneralFailure, "the changes could not all be taken back").Because(err)
+	}
 	for i := len(t.log) - 1; i >= mark; i-- {
 		if err := t.takeBack(ctx, t.log[i]); err != nil {
 			return kmip.Errorf(kmip.ResultReasonGeneralFailure, "the changes could not all be taken back").Because(err)

@@ -58,6 +58,7 @@ type ServerDescription struct {
 	Validations         []ValidationInformation
 	Capabilities        []CapabilityInformation
 	RegistrationMethods []ClientRegistrationMethod
+	Asynchronous        bool // set by the message layer, which does the asynchronous work
 }
 
 // ServerField is one text field of the vendor-specific Server Information structure.

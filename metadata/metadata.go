@@ -10,6 +10,7 @@
 //	d/<instant>/<uid>                    what becomes due when
 //	i/<id>                               intents
 //	c/<name>, p/<fingerprint>            clients, pending certificates
+//	j/<id>                               asynchronous work: jobs
 //	m/<key>                              format version, token identity, settings
 package metadata
 
@@ -140,6 +141,10 @@ type Batch struct {
 	Deletes     []Delete
 	AddIntents  []Intent
 	DropIntents [][16]byte
+	// PutJobs writes jobs whatever was there, DropJobs removes them if they are there: whoever changes a job has it to
+	// himself. A job thus becomes final in the same instant as the change that it stands for.
+	PutJobs  []*Job
+	DropJobs []string
 }
 
 // Term is one indexed condition of a Query: the attribute has an instance with exactly this value. Values are made by
@@ -193,6 +198,11 @@ type Store interface {
 	// Records walks all records in Unique Identifier order, from a snapshot (start, fsck); fn may keep the record. It
 	// goes past damaged records and names them at the end in a *CorruptError. An error of fn ends the walk.
 	Records(ctx context.Context, fn func(*Record) error) error
+
+	// Job returns a job, ErrNotFound, or ErrCorrupt. Jobs walks all of them in the order of their identifiers; fn may keep
+	// the job. It goes past damaged ones and names them at the end in a *CorruptError. An error of fn ends the walk.
+	Job(ctx context.Context, id string) (*Job, error)
+	Jobs(ctx context.Context, fn func(*Job) error) error
 
 	// Clients and pending certificates.
 	Client(ctx context.Context, name string) (*Client, error)

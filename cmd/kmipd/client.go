@@ -29,6 +29,7 @@ type clientRequest struct {
 	Device       bool                        `json:"device,omitempty"`
 	Password     string                      `json:"password,omitempty"`
 	Fingerprint  string                      `json:"fingerprint,omitempty"`
+	ID           string                      `json:"id,omitempty"` // of a job
 }
 
 // removed tells what became of a removed client's objects.
@@ -41,6 +42,9 @@ func admin(ctx context.Context, keys *keystore.Store, command string, body []byt
 	var r clientRequest
 	if err := json.Unmarshal(body, &r); err != nil {
 		return nil, fmt.Errorf("the request is not understood: %w", err)
+	}
+	if out, ok, err := adminJob(ctx, keys, command, r.ID); ok {
+		return out, err
 	}
 	done := struct{}{}
 	switch command {

@@ -34,6 +34,9 @@ type config struct {
 	FreshGroup      string
 	AllowDestroy    bool
 	Credentials     string
+	Approve         []string
+	JobLifetime     time.Duration
+	JobWorkers      int
 	LogLevel        string
 	LogFormat       string
 	MaxConnections  int
@@ -67,6 +70,9 @@ func (c *config) define(f *pflag.FlagSet) {
 	f.StringVar(&c.FreshGroup, "fresh-group", "", "Object Group in which Locate makes a fresh AES-256 key when none is left")
 	f.BoolVar(&c.AllowDestroy, "allow-destroy", true, "let clients destroy objects")
 	f.StringVar(&c.Credentials, "credentials", "verify", "credentials in message headers that are not registered: verify (refuse), ignore, enrol (development)")
+	f.StringSliceVar(&c.Approve, "approve", nil, "operations that wait for kmipd job approve, such as destroy,create-key-pair")
+	f.DurationVar(&c.JobLifetime, "job-lifetime", 24*time.Hour, "how long an asynchronous request waits for approval, and its answer for polls")
+	f.IntVar(&c.JobWorkers, "job-workers", 2, "asynchronous requests that are worked on at a time")
 	f.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&c.LogFormat, "log-format", "json", "json or text")
 	f.IntVar(&c.MaxConnections, "max-connections", 1024, "client connections at most")
@@ -118,7 +124,7 @@ func (c *source) load() error {
 		}
 		value, from := "", ""
 		if v, ok := values[name]; ok {
-			value, from = fmt.Sprint(v), c.file
+			value, from = setting(v), c.file
 		}
 		if v, ok := os.LookupEnv("KMIPD_" + strings.ToUpper(name)); ok {
 			value, from = v, "the environment"
@@ -138,6 +144,19 @@ func (c *source) load() error {
 	c.relative()
 	slices.SortFunc(problems, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errors.Join(problems...)
+}
+
+// setting is a value of the file as a flag takes it: a list becomes its members with commas between them.
+func setting(v any) string {
+	list, ok := v.([]any)
+	if !ok {
+		return fmt.Sprint(v)
+	}
+	var parts []string
+	for _, m := range list {
+		parts = append(parts, fmt.Sprint(m))
+	}
+	return strings.Join(parts, ",")
 }
 
 // relative makes paths of a configuration file relative to the file's directory, so that the directory can be moved.
@@ -177,6 +196,9 @@ func (c *config) check() error {
 	}
 	errs = append(errs, c.checkToken()...)
 	bad(slices.Contains([]string{"verify", "ignore", "enrol"}, c.Credentials), "credentials: %q is none of verify, ignore, enrol", c.Credentials)
+	_, err = approvals(c.Approve)
+	bad(err == nil, "approve: %v", err)
+	bad(c.JobWorkers > 0, "job_workers must be positive")
 	bad(slices.Contains([]string{"debug", "info", "warn", "error"}, c.LogLevel), "log_level: %q is none of debug, info, warn, error", c.LogLevel)
 	bad(slices.Contains([]string{"json", "text"}, c.LogFormat), "log_format: %q is neither json nor text", c.LogFormat)
 	bad(c.MaxConnections > 0, "max_connections must be positive")
@@ -186,7 +208,8 @@ func (c *config) check() error {
 		name string
 		d    time.Duration
 	}{{"handshake_timeout", c.HandshakeTime}, {"read_timeout", c.ReadTimeout}, {"write_timeout", c.WriteTimeout},
-		{"idle_timeout", c.IdleTimeout}, {"request_timeout", c.RequestTimeout}, {"shutdown_timeout", c.ShutdownTimeout}} {
+		{"idle_timeout", c.IdleTimeout}, {"request_timeout", c.RequestTimeout}, {"shutdown_timeout", c.ShutdownTimeout},
+		{"job_lifetime", c.JobLifetime}} {
 		bad(d.d > 0, "%s must be positive, for example 30s", d.name)
 	}
 	bad(c.TimeTolerance >= 0, "time_tolerance must not be negative")

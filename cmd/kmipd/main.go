@@ -41,6 +41,7 @@ func commands() []command {
 		{"serve", "", "run the server", runServe},
 		{"doctor", "", "check configuration, token, certificates and store; measure the token", runDoctor},
 		{"client", "add|list|show|remove|certificate|credential|pending|accept|reject", "manage clients and pending certificates", runClient},
+		{"job", "list|approve|deny", "list asynchronous requests; decide on those that wait for an administrator", runJob},
 		{"fsck", "", "compare token and records (server stopped); --repair mends what cannot lose a key", runFsck},
 		{"version", "", "print the version", runVersion},
 	}

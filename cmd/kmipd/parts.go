@@ -89,9 +89,11 @@ func (c *config) openRecords(log zerolog.Logger, onFailure func(error)) (*pebble
 }
 
 func (c *config) keystore(meta *pebble.Store, token hsm.Token, log zerolog.Logger) *keystore.Store {
+	approve, _ := approvals(c.Approve) // checked with the configuration
 	return keystore.New(meta, token, fips.Default(), keystore.Config{
 		LeaseTime: c.LeaseTime, FreshGroup: c.FreshGroup, AllowDestroy: c.AllowDestroy,
 		Credentials: keystore.CredentialMode(c.Credentials), Version: version, Build: goVersion(),
+		Approve: approve, JobLifetime: c.JobLifetime,
 	}, log)
 }
 

@@ -75,8 +75,8 @@ func (c *source) serve(ctx context.Context, s streams, ready func(net.Addr)) (er
 	}
 	defer admin.close()
 
-	srv, err := server.New(server.Config{TLS: tlsConfig, Keystore: keys, Authenticator: keys, Logger: log,
-		MaxConnections: c.MaxConnections, MaxRequestSize: c.MaxRequestSize, MaxBatch: c.MaxBatch,
+	srv, err := server.New(server.Config{TLS: tlsConfig, Keystore: keys, Authenticator: keys, Jobs: keys, Logger: log,
+		MaxConnections: c.MaxConnections, MaxRequestSize: c.MaxRequestSize, MaxBatch: c.MaxBatch, JobWorkers: c.JobWorkers,
 		HandshakeTimeout: c.HandshakeTime, ReadTimeout: c.ReadTimeout, WriteTimeout: c.WriteTimeout,
 		IdleTimeout: c.IdleTimeout, RequestTimeout: c.RequestTimeout, TimeStampTolerance: c.TimeTolerance})
 	if err != nil {

@@ -39,6 +39,8 @@ func (b *batch) audit(op kmip.Operation, c *call, err error, took time.Duration)
 	b.line(ev, op, id).Stringer("version", b.msg.version).Dur("elapsed", took)
 	if err != nil {
 		ev.Stringer("reason", reason)
+	} else if c.pending != nil {
+		ev.Hex("job", c.pending)
 	}
 	ev.Msg("item")
 }

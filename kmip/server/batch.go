@@ -162,11 +162,15 @@ func (b *batch) item(ctx context.Context, i int) bool {
 	}
 	c := &call{
 		Call: kmip.Call{Version: b.msg.version, Caller: b.caller, Now: b.now},
-		Keys: b.srv.cfg.Keystore, srv: b.srv, placeholder: b.placeholder,
+		Keys: b.srv.cfg.Keystore, srv: b.srv, placeholder: b.placeholder, takesPending: b.takesPending(i),
 	}
 	resp, err := b.attempt(ctx, c, b.msg.items[i])
+	asked := id.op
+	if c.answers != 0 {
+		id.op = c.answers
+	}
 	if err == nil {
-		err = b.succeed(ctx, id, resp, i)
+		err = b.succeed(ctx, c, id, resp, i)
 	}
 	if err != nil {
 		b.out.truncate(at)
@@ -181,7 +185,7 @@ func (b *batch) item(ctx context.Context, i int) bool {
 	if c.SetPlaceholder {
 		b.placeholder = c.Placeholder
 	}
-	b.audit(id.op, c, err, time.Since(began))
+	b.audit(asked, c, err, time.Since(began))
 	return err == nil
 }
 
@@ -221,10 +225,19 @@ func (b *batch) attempt(ctx context.Context, c *call, item ttlv.Item) (resp payl
 // succeed appends the answer of a done item and makes what it did final. The size is known before anything is final:
 // an answer that is too large leaves no effect behind (KMIP 1.4 section 6.3). What the items after this one need at
 // least is held free.
-func (b *batch) succeed(ctx context.Context, id itemID, resp payload, i int) error {
-	appendSuccess(b.out, id, b.msg.version, resp)
+func (b *batch) succeed(ctx context.Context, c *call, id itemID, resp payload, i int) error {
+	if c.pending != nil {
+		appendPending(b.out, id, c.pending)
+	} else {
+		appendSuccess(b.out, id, b.msg.version, resp)
+	}
 	if len(b.out.b)+b.reserve(i+1) > b.limit {
 		return b.limitErr
+	}
+	if c.job != nil {
+		if err := b.srv.cfg.Jobs.AddJob(ctx, c.job); err != nil {
+			return err
+		}
 	}
 	last := i == len(b.msg.items)-1
 	if b.tx == nil || b.msg.undo() && !last {

@@ -25,6 +25,7 @@ type Config struct {
 
 	Keystore      Keystore
 	Authenticator Authenticator
+	Jobs          Jobs // asynchronous work; nil does everything at once
 	Logger        zerolog.Logger
 	Clock         func() time.Time // the time that KMIP sees; time.Now
 
@@ -34,6 +35,7 @@ type Config struct {
 	MaxRequestSize  int // octets of one request message; 1 MiB
 	MaxResponseSize int // octets of one response message, whatever the client allows; 16 MiB
 	MaxBatch        int // items of one request message; 256
+	JobWorkers      int // jobs that are done at a time; 2
 
 	HandshakeTimeout time.Duration // 10 s
 	ReadTimeout      time.Duration // from the first octet of a message to its last; 30 s
@@ -86,6 +88,7 @@ func (c Config) complete() (Config, error) {
 		{"MaxRequestSize", &c.MaxRequestSize, 1 << 20, minRequestSize},
 		{"MaxResponseSize", &c.MaxResponseSize, 16 << 20, minRequestSize},
 		{"MaxBatch", &c.MaxBatch, 256, 1},
+		{"JobWorkers", &c.JobWorkers, 2, 1},
 	} {
 		if *f.n == 0 {
 			*f.n = f.def

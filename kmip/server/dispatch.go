@@ -17,6 +17,12 @@ type call struct {
 
 	srv         *Server
 	placeholder string // of the batch, before this item
+
+	takesPending bool           // the item may be answered with Operation Pending
+	replay       bool           // the item is a job that is being done
+	pending      []byte         // Asynchronous Correlation Value of the answer Operation Pending
+	job          *kmip.Job      // to be added with that answer
+	answers      kmip.Operation // of the answer, where it is not the request's (Poll)
 }
 
 // place sets the ID Placeholder when the item succeeds (KMIP 1.4 section 4).
@@ -29,6 +35,7 @@ type row[Req, Resp any] struct {
 	Limit  time.Duration // for the item; the limit of the whole request may end it earlier
 	Public bool          // open to callers whose certificate is not registered, and not subject to Authorize
 	Places bool          // sets the ID Placeholder: a failed one empties it, lest the next item hit a former object
+	Async  asyncMode     // whether the request may become a job
 	// Target is the explicit Unique Identifier of the request; a nil result stands for the ID Placeholder. A nil
 	// function is an operation without target.
 	Target func(*Req) *string
@@ -55,44 +62,47 @@ type entry struct {
 	limit  time.Duration
 	public bool
 	places bool
+	async  asyncMode
 	handle func(ctx context.Context, c *call, request ttlv.Item) (payload, error)
 }
 
 // of makes the entry of a row.
 func of[Req, Resp any, PReq decoder[Req], PResp encoder[Resp]](r row[Req, Resp]) *entry {
 	since, _ := kmip.OperationSince(r.Code)
-	return &entry{
-		code: r.Code, since: since, limit: r.Limit, public: r.Public, places: r.Places,
-		handle: func(ctx context.Context, c *call, item ttlv.Item) (payload, error) {
-			req := new(Req)
-			if err := PReq(req).Decode(item); err != nil {
+	e := &entry{code: r.Code, since: since, limit: r.Limit, public: r.Public, places: r.Places, async: r.Async}
+	e.handle = func(ctx context.Context, c *call, item ttlv.Item) (payload, error) {
+		req := new(Req)
+		if err := PReq(req).Decode(item); err != nil {
+			return nil, err
+		}
+		if r.Check != nil {
+			if err := r.Check(req); err != nil {
 				return nil, err
 			}
-			if r.Check != nil {
-				if err := r.Check(req); err != nil {
-					return nil, err
-				}
+		}
+		if r.Target != nil {
+			if err := c.resolve(r.Target(req)); err != nil {
+				return nil, err
 			}
-			if r.Target != nil {
-				if err := c.resolve(r.Target(req)); err != nil {
-					return nil, err
-				}
+		}
+		if !r.Public {
+			if err := c.Keys.Authorize(ctx, &c.Call, r.Code); err != nil {
+				return nil, err
 			}
-			if !r.Public {
-				if err := c.Keys.Authorize(ctx, &c.Call, r.Code); err != nil {
-					return nil, err
-				}
-			}
-			resp, err := r.Run(ctx, c, req)
-			switch {
-			case resp != nil:
-				return PResp(resp), err
-			case err == nil:
-				return nil, kmip.Errorf(kmip.ResultReasonGeneralFailure, "internal failure").Because(errNoResponse)
-			}
+		}
+		if later, err := c.postpone(e, item); later || err != nil {
 			return nil, err
-		},
+		}
+		resp, err := r.Run(ctx, c, req)
+		switch {
+		case resp != nil:
+			return PResp(resp), err
+		case err == nil:
+			return nil, kmip.Errorf(kmip.ResultReasonGeneralFailure, "internal failure").Because(errNoResponse)
+		}
+		return nil, err
 	}
+	return e
 }
 
 // resolve finds the object that an item is about (KMIP 1.4 section 4, ID Placeholder).
@@ -120,7 +130,8 @@ var rows = []*entry{
 	of(opImport), of(opExport),
 }
 
-// table finds rows by operation. Query and Discover Versions stand apart because Query lists the rows.
+// table finds rows by operation. Query and Discover Versions stand apart because Query lists the rows, Poll and Cancel
+// with it because Poll runs them.
 var table = func() map[kmip.Operation]*entry {
 	t := make(map[kmip.Operation]*entry, len(rows)+2)
 	for _, e := range rows {
@@ -135,6 +146,10 @@ func lookup(op kmip.Operation) *entry {
 		return queryEntry
 	case kmip.OperationDiscoverVersions:
 		return discoverEntry
+	case kmip.OperationPoll:
+		return pollEntry
+	case kmip.OperationCancel:
+		return cancelEntry
 	}
 	return table[op]
 }
@@ -147,7 +162,7 @@ func operationsOf(ver kmip.Version) []kmip.Operation {
 			ops = append(ops, e.code)
 		}
 	}
-	ops = append(ops, kmip.OperationQuery)
+	ops = append(ops, kmip.OperationQuery, kmip.OperationCancel, kmip.OperationPoll)
 	if !ver.Before(kmip.V1_1) {
 		ops = append(ops, kmip.OperationDiscoverVersions)
 	}

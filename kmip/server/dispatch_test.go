@@ -25,14 +25,14 @@ var operations = map[kmip.Operation]kmip.Version{
 	kmip.OperationRevoke: kmip.V1_0, kmip.OperationDestroy: kmip.V1_0, kmip.OperationQuery: kmip.V1_0,
 	kmip.OperationDiscoverVersions: kmip.V1_1, kmip.OperationReKey: kmip.V1_0, kmip.OperationReKeyKeyPair: kmip.V1_1,
 	kmip.OperationObtainLease: kmip.V1_0, kmip.OperationGetUsageAllocation: kmip.V1_0, kmip.OperationArchive: kmip.V1_0,
-	kmip.OperationRecover: kmip.V1_0,
+	kmip.OperationRecover: kmip.V1_0, kmip.OperationCancel: kmip.V1_0, kmip.OperationPoll: kmip.V1_0,
 	kmip.OperationEncrypt: kmip.V1_2, kmip.OperationDecrypt: kmip.V1_2, kmip.OperationSign: kmip.V1_2,
 	kmip.OperationSignatureVerify: kmip.V1_2, kmip.OperationMAC: kmip.V1_2, kmip.OperationMACVerify: kmip.V1_2,
 	kmip.OperationRNGRetrieve: kmip.V1_2, kmip.OperationRNGSeed: kmip.V1_2, kmip.OperationHash: kmip.V1_2,
 	kmip.OperationImport: kmip.V1_4, kmip.OperationExport: kmip.V1_4,
 }
 
-var notSupported = []string{"Derive Key", "Certify", "Re-certify", "Validate", "Cancel", "Poll", "Notify", "Put", "Create Split Key", "Join Split Key",
+var notSupported = []string{"Derive Key", "Certify", "Re-certify", "Validate", "Notify", "Put", "Create Split Key", "Join Split Key",
 	"Log", "Login", "Logout", "Delegated Login", "Adjust Attribute", "Set Attribute",
 	"Set Endpoint Role", "PKCS#11", "Interop", "Re-Provision", "Set Defaults", "Set Constraints", "Get Constraints",
 	"Query Asynchronous Requests", "Process", "Ping"}

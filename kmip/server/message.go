@@ -170,7 +170,7 @@ func salvageVersion(msg []byte) kmip.Version {
 }
 
 // check holds the header against the rules of KMIP 1.4 section 6. Asynchronous Indicator says only what the client can
-// take (6.7): the server decides, and works synchronously. Batch Order Option (6.12) is always kept, Batch Error
+// take (6.7): the server decides for each item (async.go). Batch Order Option (6.12) is always kept, Batch Error
 // Continuation Option on a single item (6.13) is harmless and some clients send it.
 func (s *Server) check(m *message, now time.Time) error {
 	if tol, ts := s.cfg.TimeStampTolerance, m.header.TimeStamp; tol > 0 && ts != nil {

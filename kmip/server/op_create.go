@@ -9,7 +9,7 @@ import (
 
 // Create (KMIP 1.4 section 4.1, errors 11.2).
 var opCreate = row[kmip.CreateRequest, kmip.CreateResponse]{
-	Code: kmip.OperationCreate, Limit: 30 * time.Second, Places: true,
+	Code: kmip.OperationCreate, Limit: 30 * time.Second, Places: true, Async: asyncHeld,
 	Check: func(r *kmip.CreateRequest) error {
 		if err := checkObjectType(r.ObjectType); err != nil {
 			return err
@@ -27,7 +27,7 @@ var opCreate = row[kmip.CreateRequest, kmip.CreateResponse]{
 
 // Create Key Pair (KMIP 1.4 section 4.2, errors 11.3). The ID Placeholder becomes the private key.
 var opCreateKeyPair = row[kmip.CreateKeyPairRequest, kmip.CreateKeyPairResponse]{
-	Code: kmip.OperationCreateKeyPair, Limit: 90 * time.Second, Places: true,
+	Code: kmip.OperationCreateKeyPair, Limit: 90 * time.Second, Places: true, Async: asyncRun,
 	Check: func(r *kmip.CreateKeyPairRequest) error {
 		return checkTemplates(r.CommonTemplateAttribute, r.PrivateKeyTemplateAttribute, r.PublicKeyTemplateAttribute)
 	},

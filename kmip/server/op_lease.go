@@ -27,7 +27,7 @@ var opGetUsageAllocation = row[kmip.GetUsageAllocationRequest, kmip.GetUsageAllo
 
 // Archive (KMIP 1.4 section 4.22).
 var opArchive = row[kmip.ArchiveRequest, kmip.ArchiveResponse]{
-	Code: kmip.OperationArchive, Limit: 15 * time.Second,
+	Code: kmip.OperationArchive, Limit: 15 * time.Second, Async: asyncRun,
 	Target: func(r *kmip.ArchiveRequest) *string { return r.UniqueIdentifier },
 	Run: func(ctx context.Context, c *call, r *kmip.ArchiveRequest) (*kmip.ArchiveResponse, error) {
 		return c.Keys.Archive(ctx, &c.Call, r)
@@ -36,7 +36,7 @@ var opArchive = row[kmip.ArchiveRequest, kmip.ArchiveResponse]{
 
 // Recover (KMIP 1.4 section 4.23). The ID Placeholder becomes the recovered object.
 var opRecover = row[kmip.RecoverRequest, kmip.RecoverResponse]{
-	Code: kmip.OperationRecover, Limit: 15 * time.Second, Places: true,
+	Code: kmip.OperationRecover, Limit: 15 * time.Second, Places: true, Async: asyncRun,
 	Target: func(r *kmip.RecoverRequest) *string { return r.UniqueIdentifier },
 	Run: func(ctx context.Context, c *call, r *kmip.RecoverRequest) (*kmip.RecoverResponse, error) {
 		resp, err := c.Keys.Recover(ctx, &c.Call, r)

@@ -9,7 +9,7 @@ import (
 
 // Activate (KMIP 1.4 section 4.19).
 var opActivate = row[kmip.ActivateRequest, kmip.ActivateResponse]{
-	Code: kmip.OperationActivate, Limit: 15 * time.Second,
+	Code: kmip.OperationActivate, Limit: 15 * time.Second, Async: asyncHeld,
 	Target: func(r *kmip.ActivateRequest) *string { return r.UniqueIdentifier },
 	Run: func(ctx context.Context, c *call, r *kmip.ActivateRequest) (*kmip.ActivateResponse, error) {
 		return c.Keys.Activate(ctx, &c.Call, r)
@@ -18,7 +18,7 @@ var opActivate = row[kmip.ActivateRequest, kmip.ActivateResponse]{
 
 // Revoke (KMIP 1.4 section 4.20, errors 11.21): Compromise Occurrence Date goes with the compromise reasons only.
 var opRevoke = row[kmip.RevokeRequest, kmip.RevokeResponse]{
-	Code: kmip.OperationRevoke, Limit: 15 * time.Second,
+	Code: kmip.OperationRevoke, Limit: 15 * time.Second, Async: asyncHeld,
 	Target: func(r *kmip.RevokeRequest) *string { return r.UniqueIdentifier },
 	Check: func(r *kmip.RevokeRequest) error {
 		code := r.RevocationReason.RevocationReasonCode
@@ -38,7 +38,7 @@ var opRevoke = row[kmip.RevokeRequest, kmip.RevokeResponse]{
 
 // Destroy (KMIP 1.4 section 4.21).
 var opDestroy = row[kmip.DestroyRequest, kmip.DestroyResponse]{
-	Code: kmip.OperationDestroy, Limit: 30 * time.Second,
+	Code: kmip.OperationDestroy, Limit: 30 * time.Second, Async: asyncHeld,
 	Target: func(r *kmip.DestroyRequest) *string { return r.UniqueIdentifier },
 	Run: func(ctx context.Context, c *call, r *kmip.DestroyRequest) (*kmip.DestroyResponse, error) {
 		return c.Keys.Destroy(ctx, &c.Call, r)

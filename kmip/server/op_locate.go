@@ -10,7 +10,7 @@ import (
 // Locate (KMIP 1.4 section 4.9). Attribute Index values are ignored, so they are not checked either. The ID Placeholder
 // is set by exactly one identifier in the answer and emptied otherwise.
 var opLocate = row[kmip.LocateRequest, kmip.LocateResponse]{
-	Code: kmip.OperationLocate, Limit: 30 * time.Second, Places: true,
+	Code: kmip.OperationLocate, Limit: 30 * time.Second, Places: true, Async: asyncPoll,
 	Check: func(r *kmip.LocateRequest) error {
 		if r.MaximumItems != nil && *r.MaximumItems < 0 {
 			return kmip.Errorf(kmip.ResultReasonInvalidField, "Maximum Items is negative")

@@ -33,6 +33,7 @@ var opQuery = row[kmip.QueryRequest, kmip.QueryResponse]{
 		if err != nil {
 			return nil, err
 		}
+		d.Asynchronous = c.srv.cfg.Jobs != nil
 		resp := &kmip.QueryResponse{}
 		asked := map[kmip.QueryFunction]bool{}
 		for _, f := range r.QueryFunction {
@@ -84,7 +85,10 @@ func describe(resp *kmip.QueryResponse, d *kmip.ServerDescription, f kmip.QueryF
 			}
 		}
 	case kmip.QueryFunctionQueryCapabilities:
-		resp.CapabilityInformation = d.Capabilities
+		for _, info := range d.Capabilities {
+			info.AsynchronousCapability = &d.Asynchronous
+			resp.CapabilityInformation = append(resp.CapabilityInformation, info)
+		}
 	case kmip.QueryFunctionQueryClientRegistrationMethods:
 		resp.ClientRegistrationMethod = d.RegistrationMethods
 	}

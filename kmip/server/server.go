@@ -34,12 +34,15 @@ type Server struct {
 
 	base   context.Context // of every request; ends when Shutdown gives up waiting
 	cancel context.CancelFunc
-	wg     sync.WaitGroup // one for each connection
+	taking context.Context // of the workers that wait for a job; ends when draining begins
+	stop   context.CancelFunc
+	wg     sync.WaitGroup // one for each connection and worker
 
 	mu        sync.Mutex // guards the fields below
 	listeners map[net.Listener]struct{}
 	conns     map[*conn]struct{}
 	draining  bool
+	working   bool          // the workers are started
 	drained   chan struct{} // closed when draining begins
 }
 
@@ -58,6 +61,7 @@ func New(cfg Config) (*Server, error) {
 		listeners: map[net.Listener]struct{}{}, conns: map[*conn]struct{}{}, drained: make(chan struct{}),
 	}
 	s.base, s.cancel = context.WithCancel(context.Background())
+	s.taking, s.stop = context.WithCancel(s.base)
 	return s, nil
 }
 
@@ -136,6 +140,7 @@ func (s *Server) add(ln net.Listener) bool {
 		return false
 	}
 	s.listeners[ln] = struct{}{}
+	s.startWorkers()
 	return true
 }
 
@@ -157,6 +162,7 @@ func (s *Server) drain() {
 	defer s.mu.Unlock()
 	if !s.draining {
 		s.draining = true
+		s.stop()
 		close(s.drained)
 	}
 	for ln := range s.listeners {

@@ -27,6 +27,7 @@ func Run(t *testing.T, newStore func(t *testing.T) metadata.Store) {
 		{"due", testDue},
 		{"intents", testIntents},
 		{"records and counts", testRecords},
+		{"jobs", testJobs},
 		{"clients", testClients},
 		{"pending certificates are bounded", testPending},
 		{"settings", testSettings},

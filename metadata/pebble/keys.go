@@ -42,6 +42,8 @@ func nameKey(owner, name string) []byte {
 
 func intentKey(id [16]byte) []byte { return append([]byte("i/"), id[:]...) }
 
+func jobKey(id string) []byte { return append([]byte("j/"), id...) }
+
 func clientKey(name string) []byte { return append([]byte("c/"), name...) }
 
 func pendingKey(fingerprint string) []byte { return append([]byte("p/"), fingerprint...) }
