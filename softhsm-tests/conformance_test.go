@@ -123,7 +123,7 @@ func (r *runner) play(t *testing.T, c message.Exchanger, session *compare.Sessio
 		if err != nil {
 			return fmt.Errorf("exchange %d: %w", i+1, err)
 		}
-		got, err := c.Exchange(request)
+		got, err := r.exchange(c, request, x.Response)
 		if err != nil {
 			return fmt.Errorf("exchange %d of %d: %w\nrequest:\n%s", i+1, len(exchanges), err, request.Dump(r.reg))
 		}
@@ -138,6 +138,25 @@ func (r *runner) play(t *testing.T, c message.Exchanger, session *compare.Sessio
 		return fmt.Errorf("exchange %d of %d: %w", i+1, len(exchanges), d)
 	}
 	return nil
+}
+
+// exchange sends a request. A Poll is repeated until the answer is not pending any more, as the cases say beside it, unless
+// the case wants to see a pending one.
+func (r *runner) exchange(c message.Exchanger, request, want *rawttlv.Node) (*rawttlv.Node, error) {
+	status := func(n *rawttlv.Node) string {
+		tag := r.reg.MustTag("ResultStatus")
+		return r.reg.ValueName(tag, rawttlv.Enumeration, n.Find(r.reg.MustTag("BatchItem"), tag).Enum())
+	}
+	operation := r.reg.MustTag("Operation")
+	asked := r.reg.ValueName(operation, rawttlv.Enumeration, request.Find(r.reg.MustTag("BatchItem"), operation).Enum())
+	deadline := time.Now().Add(harness.Timeout)
+	for {
+		got, err := c.Exchange(request)
+		if err != nil || asked != "Poll" || status(got) != "OperationPending" || status(want) == "OperationPending" || time.Now().After(deadline) {
+			return got, err
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
 }
 
 // waitHurry makes the two minutes that a case waits for a date four seconds.

@@ -18,6 +18,7 @@ type services struct {
 	data        uint32            // the tag Data
 	iv          uint32            // the tag IV/Counter/Nonce
 	correlation uint32            // the tag Correlation Value
+	pending     uint32            // the tag Asynchronous Correlation Value
 	objectType  uint32            // the tag Object Type
 	last        map[string][]byte // the last value of a result, by the name of its variable ("$MAC_DATA")
 	recorded    map[string][]byte // octets of the case -> octets that the server gave instead
@@ -26,7 +27,7 @@ type services struct {
 }
 
 func newServices(r *registry.Registry) services {
-	s := services{data: r.MustTag("Data"), iv: r.MustTag("IVCounterNonce"), correlation: r.MustTag("CorrelationValue"),
+	s := services{data: r.MustTag("Data"), iv: r.MustTag("IVCounterNonce"), correlation: r.MustTag("CorrelationValue"), pending: r.MustTag("AsynchronousCorrelationValue"),
 		objectType: r.MustTag("ObjectType"), last: map[string][]byte{}, recorded: map[string][]byte{}, pair: map[string]bool{}}
 	s.octets = map[uint32]bool{s.data: true, s.iv: true}
 	for _, name := range []string{"MACData", "SignatureData", "AuthenticatedEncryptionTag"} {
@@ -66,9 +67,11 @@ func (c *comparison) note(got *rawttlv.Node) {
 	}
 }
 
-// newStream gives the variable of a Correlation Value another value when the request began another stream.
+// newStream gives the variable of a Correlation Value another value when the request began another stream, and that of an
+// Asynchronous Correlation Value when it began other asynchronous work.
 func (c *comparison) newStream(want *rawttlv.Node) {
-	if v, ok := want.Value.(oasis.Var); ok && want.Tag == c.correlation && c.payload().Child(c.correlation) == nil {
+	v, ok := want.Value.(oasis.Var)
+	if ok && (want.Tag == c.correlation || want.Tag == c.pending) && c.payload().Child(want.Tag) == nil {
 		delete(c.vars, v)
 	}
 }
@@ -82,6 +85,9 @@ func (c *comparison) payload() *rawttlv.Node {
 func (c *comparison) serverResult(want, got *rawttlv.Node) bool {
 	w, ok := want.Value.([]byte)
 	g, same := got.Value.([]byte)
+	if asked := c.payload().Child(c.pending); want.Tag == c.pending && asked != nil {
+		return rawttlv.SameValue(asked.Value, got.Value) // a recorded value: the answer repeats that of the request
+	}
 	if !ok || !same || len(w) != len(g) || !c.octets[want.Tag] || c.replaced {
 		return false
 	}
