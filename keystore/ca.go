@@ -6,6 +6,7 @@ import (
 	"crypto"
 	"crypto/sha256"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/asn1"
 	"errors"
 	"fmt"
@@ -193,7 +194,11 @@ func (s *Store) AuthorityRequest(ctx context.Context, name string) ([]byte, erro
 	if err != nil {
 		return nil, err
 	}
-	return x509.CreateCertificateRequest(nil, &x509.CertificateRequest{RawSubject: a.subject}, signer)
+	// What the certificate must say, for the authority that signs it.
+	return x509.CreateCertificateRequest(nil, &x509.CertificateRequest{RawSubject: a.subject, ExtraExtensions: []pkix.Extension{
+		{Id: asn1.ObjectIdentifier{2, 5, 29, 19}, Critical: true, Value: []byte{0x30, 3, 1, 1, 0xFF}}, // basicConstraints: cA
+		{Id: oidKeyUsage, Critical: true, Value: []byte{3, 2, 1, 6}},                                  // keyCertSign, cRLSign
+	}}, signer)
 }
 
 func (s *Store) namedAuthority(ctx context.Context, name string) (*authority, error) {

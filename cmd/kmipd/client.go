@@ -39,6 +39,9 @@ type removed struct {
 
 // admin runs one command of an administrator on the keystore.
 func admin(ctx context.Context, keys *keystore.Store, command string, body []byte) (any, error) {
+	if sub, ok := strings.CutPrefix(command, "ca/"); ok {
+		return adminCA(ctx, keys, sub, body)
+	}
 	var r clientRequest
 	if err := json.Unmarshal(body, &r); err != nil {
 		return nil, fmt.Errorf("the request is not understood: %w", err)

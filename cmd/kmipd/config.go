@@ -12,43 +12,53 @@ import (
 
 	"github.com/BurntSushi/toml"
 	"github.com/spf13/pflag"
+
+	"kmipd/keystore"
 )
 
 // config is everything that an operator sets. Each field has one name: listen_address in the file is
 // KMIPD_LISTEN_ADDRESS in the environment and --listen-address on the command line, in rising precedence.
 type config struct {
-	Listen          string
-	DataDir         string
-	AdminSocket     string
-	TLSCertificate  string
-	TLSKey          string
-	TLSClientCA     string
-	TokenModule     string
-	TokenLabel      string
-	TokenSerial     string
-	TokenPINFile    string
-	TokenLock       string
-	TokenSessions   int
-	SoftHSMConf     string
-	LeaseTime       uint32
-	FreshGroup      string
-	AllowDestroy    bool
-	Credentials     string
-	Approve         []string
-	JobLifetime     time.Duration
-	JobWorkers      int
-	LogLevel        string
-	LogFormat       string
-	MaxConnections  int
-	MaxRequestSize  int
-	MaxBatch        int
-	HandshakeTime   time.Duration
-	ReadTimeout     time.Duration
-	WriteTimeout    time.Duration
-	IdleTimeout     time.Duration
-	RequestTimeout  time.Duration
-	ShutdownTimeout time.Duration
-	TimeTolerance   time.Duration
+	Listen              string
+	DataDir             string
+	AdminSocket         string
+	TLSCertificate      string
+	TLSKey              string
+	TLSClientCA         string
+	TokenModule         string
+	TokenLabel          string
+	TokenSerial         string
+	TokenPINFile        string
+	TokenLock           string
+	TokenSessions       int
+	SoftHSMConf         string
+	LeaseTime           uint32
+	FreshGroup          string
+	AllowDestroy        bool
+	Credentials         string
+	Approve             []string
+	JobLifetime         time.Duration
+	JobWorkers          int
+	LogLevel            string
+	LogFormat           string
+	MaxConnections      int
+	MaxRequestSize      int
+	MaxBatch            int
+	HandshakeTime       time.Duration
+	ReadTimeout         time.Duration
+	WriteTimeout        time.Duration
+	IdleTimeout         time.Duration
+	RequestTimeout      time.Duration
+	ShutdownTimeout     time.Duration
+	TimeTolerance       time.Duration
+	CertificateProfiles string
+	CRLListen           string
+	CRLURL              string
+	CRLLife             time.Duration
+	// certify is what serve made of them.
+	certify keystore.CertifyConfig
+	// devCA has serve make an authority when there is none.
+	devCA bool
 }
 
 // define declares every setting with default, unit and meaning: the one list of them.
@@ -85,6 +95,10 @@ func (c *config) define(f *pflag.FlagSet) {
 	f.DurationVar(&c.RequestTimeout, "request-timeout", 2*time.Minute, "for working on one request message")
 	f.DurationVar(&c.ShutdownTimeout, "shutdown-timeout", 30*time.Second, "for running requests when the server stops")
 	f.DurationVar(&c.TimeTolerance, "time-tolerance", 0, "how far a request's Time Stamp may be off; 0 for any")
+	f.StringVar(&c.CertificateProfiles, "certificate-profiles", "", "TOML file of the certificates that Certify makes (default: one profile, TLS for 397 days)")
+	f.StringVar(&c.CRLListen, "crl-listen", "", "address and port of the HTTP listener for revocation lists and authorities' certificates; none when empty")
+	f.StringVar(&c.CRLURL, "crl-url", "", "where clients reach that listener, such as http://pki.example.com:8080; certificates then name it")
+	f.DurationVar(&c.CRLLife, "crl-life", 7*24*time.Hour, "time from a revocation list to its Next Update; it is renewed at half of it")
 }
 
 // source is where a command finds its configuration.
@@ -165,7 +179,7 @@ func (c *source) relative() {
 		return
 	}
 	base := filepath.Dir(c.file)
-	for _, p := range []*string{&c.DataDir, &c.AdminSocket, &c.TLSCertificate, &c.TLSKey, &c.TLSClientCA, &c.TokenPINFile, &c.SoftHSMConf} {
+	for _, p := range []*string{&c.DataDir, &c.AdminSocket, &c.TLSCertificate, &c.TLSKey, &c.TLSClientCA, &c.TokenPINFile, &c.SoftHSMConf, &c.CertificateProfiles} {
 		if *p != "" && *p != "-" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(base, *p)
 		}
@@ -195,6 +209,7 @@ func (c *config) check() error {
 		}
 	}
 	errs = append(errs, c.checkToken()...)
+	errs = append(errs, c.checkCertification()...)
 	bad(slices.Contains([]string{"verify", "ignore", "enrol"}, c.Credentials), "credentials: %q is none of verify, ignore, enrol", c.Credentials)
 	_, err = approvals(c.Approve)
 	bad(err == nil, "approve: %v", err)

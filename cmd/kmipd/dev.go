@@ -53,6 +53,7 @@ func runDev(ctx context.Context, s streams, args []string) error {
 	if err := c.registerDev(ctx, s, l.path("client.crt")); err != nil {
 		return err
 	}
+	c.devCA = true
 	return c.serve(ctx, s, func(a net.Addr) { l.announce(s, a) })
 }
 

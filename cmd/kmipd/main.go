@@ -42,6 +42,7 @@ func commands() []command {
 		{"doctor", "", "check configuration, token, certificates and store; measure the token", runDoctor},
 		{"client", "add|list|show|remove|certificate|credential|pending|accept|reject", "manage clients and pending certificates", runClient},
 		{"job", "list|approve|deny", "list asynchronous requests; decide on those that wait for an administrator", runJob},
+		{"ca", "init|csr|import|list|chain|crl", "make and manage certification authorities on the token", runCA},
 		{"fsck", "", "compare token and records (server stopped); --repair mends what cannot lose a key", runFsck},
 		{"version", "", "print the version", runVersion},
 	}

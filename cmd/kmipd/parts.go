@@ -92,7 +92,7 @@ func (c *config) keystore(meta *pebble.Store, token hsm.Token, log zerolog.Logge
 	approve, _ := approvals(c.Approve) // checked with the configuration
 	return keystore.New(meta, token, fips.Default(), keystore.Config{
 		LeaseTime: c.LeaseTime, FreshGroup: c.FreshGroup, AllowDestroy: c.AllowDestroy,
-		Credentials: keystore.CredentialMode(c.Credentials), Version: version, Build: goVersion(),
+		Credentials: keystore.CredentialMode(c.Credentials), Version: version, Build: goVersion(), Certify: c.certify,
 		Approve: approve, JobLifetime: c.JobLifetime,
 	}, log)
 }

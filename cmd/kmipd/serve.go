@@ -49,6 +49,9 @@ func (c *source) serve(ctx context.Context, s streams, ready func(net.Addr)) (er
 	if err != nil {
 		return err
 	}
+	if c.certify, err = c.certification(); err != nil {
+		return err
+	}
 	meta, err := c.openRecords(log, func(err error) { fail(fmt.Errorf("the record store failed: %w", err)) })
 	if err != nil {
 		return err
@@ -68,12 +71,22 @@ func (c *source) serve(ctx context.Context, s streams, ready func(net.Addr)) (er
 		return err
 	}
 	defer keys.Close()
+	if c.devCA {
+		if err := makeDevAuthority(ctx, keys); err != nil {
+			return err
+		}
+	}
 
 	admin, err := listenAdmin(c.socket(), keys, log)
 	if err != nil {
 		return err
 	}
 	defer admin.close()
+	crls, err := listenCRL(c.CRLListen, keys, log)
+	if err != nil {
+		return err
+	}
+	defer crls.close()
 
 	srv, err := server.New(server.Config{TLS: tlsConfig, Keystore: keys, Authenticator: keys, Jobs: keys, Logger: log,
 		MaxConnections: c.MaxConnections, MaxRequestSize: c.MaxRequestSize, MaxBatch: c.MaxBatch, JobWorkers: c.JobWorkers,

@@ -39,6 +39,9 @@ type row[Req, Resp any] struct {
 	// Target is the explicit Unique Identifier of the request; a nil result stands for the ID Placeholder. A nil
 	// function is an operation without target.
 	Target func(*Req) *string
+	// Free tells that this request can do without a target: with none given and an empty ID Placeholder the Target stays
+	// empty. It may be nil.
+	Free func(*Req) bool
 	// Check holds the fields against the KMIP text, before target and rights are looked at. It may be nil.
 	Check func(*Req) error
 	// Run does the work. A response beside an error is returned with the failure (Check does that).
@@ -105,6 +108,11 @@ func of[Req, Resp any, PReq decoder[Req], PResp encoder[Resp]](r row[Req, Resp])
 	return e
 }
 
+// free tells that a request goes on without a target.
+func (r *row[Req, Resp]) free(c *call, req *Req) bool {
+	return r.Free != nil && r.Target(req) == nil && c.placeholder == "" && r.Free(req)
+}
+
 // resolve finds the object that an item is about (KMIP 1.4 section 4, ID Placeholder).
 func (c *call) resolve(explicit *string) error {
 	switch {
@@ -125,7 +133,7 @@ func (c *call) resolve(explicit *string) error {
 var rows = []*entry{
 	of(opCreate), of(opCreateKeyPair), of(opRegister), of(opReKey), of(opReKeyKeyPair), of(opLocate), of(opCheck), of(opGet), of(opGetAttributes),
 	of(opGetAttributeList), of(opAddAttribute), of(opModifyAttribute), of(opDeleteAttribute), of(opObtainLease),
-	of(opGetUsageAllocation), of(opActivate), of(opRevoke), of(opDestroy), of(opArchive), of(opRecover),
+	of(opGetUsageAllocation), of(opCertify), of(opReCertify), of(opValidate), of(opActivate), of(opRevoke), of(opDestroy), of(opArchive), of(opRecover),
 	of(opEncrypt), of(opDecrypt), of(opSign), of(opSignatureVerify), of(opMAC), of(opMACVerify), of(opRNGRetrieve), of(opRNGSeed), of(opHash),
 	of(opImport), of(opExport),
 }

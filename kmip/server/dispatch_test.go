@@ -32,7 +32,7 @@ var operations = map[kmip.Operation]kmip.Version{
 	kmip.OperationImport: kmip.V1_4, kmip.OperationExport: kmip.V1_4,
 }
 
-var notSupported = []string{"Derive Key", "Certify", "Re-certify", "Validate", "Notify", "Put", "Create Split Key", "Join Split Key",
+var notSupported = []string{"Derive Key", "Notify", "Put", "Create Split Key", "Join Split Key",
 	"Log", "Login", "Logout", "Delegated Login", "Adjust Attribute", "Set Attribute",
 	"Set Endpoint Role", "PKCS#11", "Interop", "Re-Provision", "Set Defaults", "Set Constraints", "Get Constraints",
 	"Query Asynchronous Requests", "Process", "Ping"}
@@ -86,7 +86,7 @@ func TestRows(t *testing.T) {
 			t.Errorf("%s: public %t", e.code, e.public)
 		}
 		places := slices.Contains([]kmip.Operation{kmip.OperationCreate, kmip.OperationCreateKeyPair, kmip.OperationRegister, kmip.OperationLocate,
-			kmip.OperationReKey, kmip.OperationReKeyKeyPair, kmip.OperationRecover, kmip.OperationImport, kmip.OperationExport}, e.code)
+			kmip.OperationReKey, kmip.OperationReKeyKeyPair, kmip.OperationRecover, kmip.OperationCertify, kmip.OperationReCertify, kmip.OperationImport, kmip.OperationExport}, e.code)
 		if places != e.places {
 			t.Errorf("%s: places %t", e.code, e.places)
 		}
@@ -108,7 +108,9 @@ func TestAuthorize(t *testing.T) {
 		kmip.OperationCreateKeyPair: &kmip.CreateKeyPairRequest{}, kmip.OperationLocate: &kmip.LocateRequest{},
 		kmip.OperationReKey: &kmip.ReKeyRequest{}, kmip.OperationReKeyKeyPair: &kmip.ReKeyKeyPairRequest{},
 		kmip.OperationObtainLease: &kmip.ObtainLeaseRequest{}, kmip.OperationGetUsageAllocation: &kmip.GetUsageAllocationRequest{},
-		kmip.OperationArchive: &kmip.ArchiveRequest{}, kmip.OperationRecover: &kmip.RecoverRequest{},
+		kmip.OperationCertify: &kmip.CertifyRequest{}, kmip.OperationReCertify: &kmip.ReCertifyRequest{},
+		kmip.OperationValidate: &kmip.ValidateRequest{UniqueIdentifier: []string{"key-1"}},
+		kmip.OperationArchive:  &kmip.ArchiveRequest{}, kmip.OperationRecover: &kmip.RecoverRequest{},
 		kmip.OperationEncrypt: &kmip.EncryptRequest{Data: data}, kmip.OperationDecrypt: &kmip.DecryptRequest{Data: data},
 		kmip.OperationSign: &kmip.SignRequest{Data: data}, kmip.OperationSignatureVerify: &kmip.SignatureVerifyRequest{DigestedData: data},
 		kmip.OperationMAC: &kmip.MACRequest{Data: data}, kmip.OperationMACVerify: &kmip.MACVerifyRequest{Data: data, MACData: data},
@@ -135,7 +137,7 @@ func TestAuthorize(t *testing.T) {
 		}
 		want := "key-1"
 		switch op {
-		case kmip.OperationCreate, kmip.OperationRegister, kmip.OperationCreateKeyPair, kmip.OperationLocate,
+		case kmip.OperationCreate, kmip.OperationRegister, kmip.OperationCreateKeyPair, kmip.OperationLocate, kmip.OperationValidate,
 			kmip.OperationRNGRetrieve, kmip.OperationRNGSeed, kmip.OperationHash, kmip.OperationImport:
 			want = ""
 		}

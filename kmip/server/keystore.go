@@ -25,6 +25,11 @@ type Keystore interface {
 	ReKey(ctx context.Context, call *kmip.Call, req *kmip.ReKeyRequest) (*kmip.ReKeyResponse, error)
 	ReKeyKeyPair(ctx context.Context, call *kmip.Call, req *kmip.ReKeyKeyPairRequest) (*kmip.ReKeyKeyPairResponse, error)
 	Register(ctx context.Context, call *kmip.Call, req *kmip.RegisterRequest) (*kmip.RegisterResponse, error)
+	// Certify without a target registers the public key of its certificate request.
+	Certify(ctx context.Context, call *kmip.Call, req *kmip.CertifyRequest) (*kmip.CertifyResponse, error)
+	ReCertify(ctx context.Context, call *kmip.Call, req *kmip.ReCertifyRequest) (*kmip.ReCertifyResponse, error)
+	// Validate checks the caller's rights on the certificates that the request names.
+	Validate(ctx context.Context, call *kmip.Call, req *kmip.ValidateRequest) (*kmip.ValidateResponse, error)
 	Locate(ctx context.Context, call *kmip.Call, req *kmip.LocateRequest) (*kmip.LocateResponse, error)
 	// Check returns a response and no error when the object may be used so; both when it may not (the response then
 	// holds the values that were refused and no Unique Identifier).

@@ -181,7 +181,7 @@ func (s *Session) noteOrigins(got *rawttlv.Node) {
 		switch s.reg.ValueName(s.tags.operation, rawttlv.Enumeration, items[i].Child(s.tags.operation).Enum()) {
 		case "Register":
 			from = originRegistered
-		case "Create", "CreateKeyPair", "ReKey", "ReKeyKeyPair":
+		case "Create", "CreateKeyPair", "ReKey", "ReKeyKeyPair", "Certify", "ReCertify":
 			from = originServer
 		default:
 			continue
