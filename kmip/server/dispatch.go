@@ -83,7 +83,7 @@ func of[Req, Resp any, PReq decoder[Req], PResp encoder[Resp]](r row[Req, Resp])
 				return nil, err
 			}
 		}
-		if r.Target != nil {
+		if r.Target != nil && !r.free(c, req) {
 			if err := c.resolve(r.Target(req)); err != nil {
 				return nil, err
 			}

@@ -26,6 +26,7 @@ var operations = map[kmip.Operation]kmip.Version{
 	kmip.OperationDiscoverVersions: kmip.V1_1, kmip.OperationReKey: kmip.V1_0, kmip.OperationReKeyKeyPair: kmip.V1_1,
 	kmip.OperationObtainLease: kmip.V1_0, kmip.OperationGetUsageAllocation: kmip.V1_0, kmip.OperationArchive: kmip.V1_0,
 	kmip.OperationRecover: kmip.V1_0, kmip.OperationCancel: kmip.V1_0, kmip.OperationPoll: kmip.V1_0,
+	kmip.OperationCertify: kmip.V1_0, kmip.OperationReCertify: kmip.V1_0, kmip.OperationValidate: kmip.V1_0,
 	kmip.OperationEncrypt: kmip.V1_2, kmip.OperationDecrypt: kmip.V1_2, kmip.OperationSign: kmip.V1_2,
 	kmip.OperationSignatureVerify: kmip.V1_2, kmip.OperationMAC: kmip.V1_2, kmip.OperationMACVerify: kmip.V1_2,
 	kmip.OperationRNGRetrieve: kmip.V1_2, kmip.OperationRNGSeed: kmip.V1_2, kmip.OperationHash: kmip.V1_2,
