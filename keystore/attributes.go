@@ -49,9 +49,11 @@ func (s *Store) AddAttribute(ctx context.Context, call *kmip.Call, req *kmip.Add
 }
 
 // changeable is the rule of an attribute that a client wants to change, if clients may at all.
-func (s *Store) changeable(_ *kmip.Call, name string) (*rule, error) {
+func (s *Store) changeable(call *kmip.Call, name string) (*rule, error) {
 	r := ruleOf(name)
 	switch {
+	case r == &serverCustomRule && txOf(call).administrator:
+		return &customRule, nil // as a client's own, but for who sets them
 	case r == nil:
 		return nil, badField("%s is not an attribute", shown(name))
 	case r == &serverCustomRule:

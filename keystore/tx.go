@@ -17,7 +17,10 @@ const finishTimeout = 30 * time.Second
 
 // tx is the undo log of one request message; it implements kmip.Tx.
 type tx struct {
-	s    *Store
+	s *Store
+	// administrator lets the changes reach the attributes that clients cannot set (y-).
+	administrator bool
+
 	undo bool // the batch wants Undo: created objects are kept locked, too
 	log  []change
 	held []string // locks, in the order of acquiring

@@ -15,6 +15,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"kmipd/hsm"
 	"kmipd/keystore"
 )
 
@@ -132,7 +133,7 @@ func (c *source) overSocket(ctx context.Context, command string, body []byte) ([
 	return b, nil
 }
 
-// onStore runs a command on the record store directly. Client commands need no token.
+// onStore runs a command on the record store directly. Only what ends a key needs the token.
 func (c *source) onStore(ctx context.Context, s streams, command string, body []byte) (answer []byte, err error) {
 	if c.DataDir == "" {
 		return nil, errors.New("data_dir is not set: name the configuration with --config or --dir")
@@ -143,7 +144,17 @@ func (c *source) onStore(ctx context.Context, s streams, command string, body []
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, meta.Close()) }()
-	out, err := admin(ctx, c.keystore(meta, nil, log), command, body)
+	var token hsm.Token
+	if tokenCommands[command] {
+		if c.TokenModule == "" {
+			c.TokenModule = hsm.FindModule()
+		}
+		if token, err = c.openToken(ctx, s, log); err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, token.Close(context.WithoutCancel(ctx))) }()
+	}
+	out, err := admin(ctx, c.keystore(meta, token, log), command, body)
 	if err != nil {
 		return nil, err
 	}

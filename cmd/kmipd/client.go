@@ -42,6 +42,9 @@ func admin(ctx context.Context, keys *keystore.Store, command string, body []byt
 	if sub, ok := strings.CutPrefix(command, "ca/"); ok {
 		return adminCA(ctx, keys, sub, body)
 	}
+	if run := objectCommands[command]; run != nil {
+		return run(ctx, keys, body)
+	}
 	var r clientRequest
 	if err := json.Unmarshal(body, &r); err != nil {
 		return nil, fmt.Errorf("the request is not understood: %w", err)
