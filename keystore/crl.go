@@ -60,6 +60,7 @@ func (t *tx) saveRevoked(ctx context.Context, o object, before *metadata.Record)
 		put.Expect = old.Revision
 	}
 	b.Puts = append(b.Puts, put)
+	t.answer(b, o)
 	if err := t.s.meta.Commit(ctx, b); err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"kmipd/hsm/hsmtest"
 	"kmipd/kmip"
+	"kmipd/kmip/ttlv"
 )
 
 // waitCRL waits until the CRL of an authority has n entries.
@@ -197,4 +198,32 @@ func TestCRLAfterCrash(t *testing.T) {
 	c.ok(c.revoke(uid, kmip.RevocationReasonCodeKeyCompromise))
 	b.restart()
 	b.waitCRL("main", 1)
+}
+
+// Certify, Re-certify and Revoke as jobs: the answer that a change stores with itself is that of the certificate, also when
+// the key of the certificate request is registered first.
+func TestCertificateJobs(t *testing.T) {
+	b := newBench(t)
+	b.root("main")
+	c := b.client("alice").known()
+	done := func(op kmip.Operation, target string, req appender) string {
+		t.Helper()
+		id := c.post(op, target, false, req)
+		c.ok(b.run(b.next(), "finish"))
+		b.restart()
+		var resp kmip.CertifyResponse // Re-certify and Revoke answer with the same field
+		root, err := ttlv.Parse(c.poll(id, kmip.JobDone).Response, ttlv.DefaultLimits)
+		c.ok(err)
+		c.ok(resp.Decode(root))
+		b.idle()
+		return resp.UniqueIdentifier
+	}
+	first := done(kmip.OperationCertify, "", pkcs10(csr(t, newECKey(t))))
+	second := done(kmip.OperationReCertify, first, &kmip.ReCertifyRequest{})
+	c.wantLink(second, kmip.LinkTypeReplacedObjectLink, first)
+	revoked := done(kmip.OperationRevoke, second, &kmip.RevokeRequest{RevocationReason: kmip.RevocationReason{RevocationReasonCode: kmip.RevocationReasonCodeKeyCompromise}})
+	if e := entryOf(b.waitCRL("main", 1), c.x509(revoked).SerialNumber); e == nil || revoked != second {
+		t.Errorf("revoked %s, want %s; entry %v", revoked, second, e)
+	}
+	b.wantClean()
 }

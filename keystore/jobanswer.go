@@ -58,6 +58,13 @@ func jobAnswer(op kmip.Operation, objs []object) appender {
 		return &kmip.ReKeyResponse{UniqueIdentifier: uid}
 	case kmip.OperationReKeyKeyPair:
 		return &kmip.ReKeyKeyPairResponse{PrivateKeyUniqueIdentifier: uid, PublicKeyUniqueIdentifier: objs[1].UID}
+	case kmip.OperationCertify:
+		if objs[0].ObjectType == kmip.ObjectTypePublicKey {
+			return nil // the key of its certificate request, which is registered first
+		}
+		return &kmip.CertifyResponse{UniqueIdentifier: uid}
+	case kmip.OperationReCertify:
+		return &kmip.ReCertifyResponse{UniqueIdentifier: uid}
 	case kmip.OperationActivate:
 		return &kmip.ActivateResponse{UniqueIdentifier: uid}
 	case kmip.OperationRevoke:

@@ -109,6 +109,10 @@ func (b *bench) operate(ctx context.Context, call *kmip.Call, op kmip.Operation,
 		return operation(ctx, call, payload, b.s.ReKey)
 	case kmip.OperationReKeyKeyPair:
 		return operation(ctx, call, payload, b.s.ReKeyKeyPair)
+	case kmip.OperationCertify:
+		return operation(ctx, call, payload, b.s.Certify)
+	case kmip.OperationReCertify:
+		return operation(ctx, call, payload, b.s.ReCertify)
 	case kmip.OperationActivate:
 		return operation(ctx, call, payload, b.s.Activate)
 	case kmip.OperationRevoke:

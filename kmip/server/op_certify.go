@@ -18,7 +18,7 @@ func checkRequestType(op string, t kmip.CertificateRequestType, request []byte) 
 // Certify (KMIP 1.4 section 4.7, errors 11.8). The ID Placeholder becomes the certificate. With a Certificate Request the
 // public key may be one that is not stored yet: then neither Unique Identifier nor ID Placeholder is needed.
 var opCertify = row[kmip.CertifyRequest, kmip.CertifyResponse]{
-	Code: kmip.OperationCertify, Limit: 30 * time.Second, Places: true,
+	Code: kmip.OperationCertify, Limit: 30 * time.Second, Places: true, Async: asyncHeld,
 	Target: func(r *kmip.CertifyRequest) *string { return r.UniqueIdentifier },
 	Free:   func(r *kmip.CertifyRequest) bool { return r.CertificateRequest != nil },
 	Check: func(r *kmip.CertifyRequest) error {
@@ -38,7 +38,7 @@ var opCertify = row[kmip.CertifyRequest, kmip.CertifyResponse]{
 
 // Re-certify (KMIP 1.4 section 4.8, errors 11.9). The ID Placeholder becomes the new certificate.
 var opReCertify = row[kmip.ReCertifyRequest, kmip.ReCertifyResponse]{
-	Code: kmip.OperationReCertify, Limit: 30 * time.Second, Places: true,
+	Code: kmip.OperationReCertify, Limit: 30 * time.Second, Places: true, Async: asyncHeld,
 	Target: func(r *kmip.ReCertifyRequest) *string { return r.UniqueIdentifier },
 	Check: func(r *kmip.ReCertifyRequest) error {
 		if err := checkRequestType("Re-certify", r.CertificateRequestType, r.CertificateRequest); err != nil {
