@@ -68,7 +68,7 @@ func (s *Store) secretSpec(o object) (hsm.KeySpec, error) {
 	spec := hsm.KeySpec{Type: hsm.KeyGeneric, Bits: bits, Usage: tokenUsage(o), Extractable: extractable(o)}
 	if o.ObjectType == kmip.ObjectTypeSecretData {
 		if bits == 0 {
-			return spec, badField("Create needs Cryptographic Length")
+			return spec, badField("Cryptographic Length is missing")
 		}
 		if bits%8 != 0 || bits > maxSecretBits {
 			return spec, badField("Cryptographic Length of Secret Data must be a multiple of 8, at most %d", maxSecretBits)
@@ -78,15 +78,15 @@ func (s *Store) secretSpec(o object) (hsm.KeySpec, error) {
 	alg := o.algorithm()
 	switch {
 	case alg == 0:
-		return spec, badField("Create needs Cryptographic Algorithm")
+		return spec, badField("Cryptographic Algorithm is missing")
 	case keyform.Asymmetric(alg):
 		return spec, badField("Cryptographic Algorithm %s is not for a Symmetric Key", alg)
 	}
 	if o.get("Cryptographic Usage Mask").IsZero() {
-		return spec, badField("Create needs Cryptographic Usage Mask")
+		return spec, badField("Cryptographic Usage Mask is missing")
 	}
 	if bits == 0 {
-		return spec, badField("Create needs Cryptographic Length")
+		return spec, badField("Cryptographic Length is missing")
 	}
 	if err := s.policy.Allow(fips.Generate, alg, bits); err != nil {
 		return spec, err
@@ -139,6 +139,9 @@ func tokenUsage(o object) hsm.Usage {
 	}
 	if has(kmip.CryptographicUsageMaskDeriveKey | kmip.CryptographicUsageMaskKeyAgreement) {
 		u |= hsm.UsageDerive
+	}
+	if has(kmip.CryptographicUsageMaskDeriveKey) {
+		u |= derivationUsage(o)
 	}
 	return u
 }

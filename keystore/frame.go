@@ -16,6 +16,9 @@ type frame struct {
 	// wrapping is how the object came when it was registered wrapped, structured whether its Key Value was a structure.
 	wrapping   *kmip.KeyWrappingData
 	structured bool
+	// set and whole are of a part that this server made of a key: what its sister parts share, and the octets of the key.
+	set   []byte
+	whole int
 	// sealed tells that the token holds the wrapped octets and not the key: an Import whose wrapping key is not here.
 	sealed bool
 	// container tells that the key came in a PKCS#12 container, which is then what Get gives unless asked otherwise.
@@ -31,6 +34,8 @@ const (
 	tagFrameSize  ttlv.Tag = 0x540204
 	tagFrameBits  ttlv.Tag = 0x540205
 	tagFrameWhole ttlv.Tag = 0x540206
+	tagFrameSet   ttlv.Tag = 0x540207
+	tagFrameKey   ttlv.Tag = 0x540208
 	tagFrameSeal  ttlv.Tag = 0x540209 // 540207 and 540208 are of split keys
 	tagFramePFX   ttlv.Tag = 0x54020A
 )
@@ -55,6 +60,10 @@ func (f *frame) encode() []byte {
 	}
 	if f.wrapping != nil {
 		b = f.wrapping.Append(b, kmip.TagKeyWrappingData, kmip.V1_4)
+	}
+	if f.set != nil {
+		b = ttlv.AppendBytes(b, tagFrameSet, f.set)
+		b = ttlv.AppendInt(b, tagFrameKey, int32(f.whole))
 	}
 	if !f.object.IsZero() {
 		b = ttlv.AppendItem(b, f.object.Tag, f.object)
@@ -94,6 +103,10 @@ func (o object) frame() (*frame, error) {
 			f.facts.Format = kmip.KeyFormatType(m.Enum())
 		case tagFrameWhole:
 			f.structured = m.Bool()
+		case tagFrameSet:
+			f.set = m.Value
+		case tagFrameKey:
+			f.whole = int(m.Int())
 		case tagFrameSeal:
 			f.sealed = m.Bool()
 		case tagFramePFX:

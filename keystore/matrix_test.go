@@ -173,7 +173,7 @@ func scenes(t testing.TB) []scene {
 
 // TestFailureMatrix makes every step of every changing operation fail in every way, and of its rollback too.
 func TestFailureMatrix(t *testing.T) {
-	for _, sc := range scenes(t) {
+	for _, sc := range append(scenes(t), derivationScenes()...) {
 		for _, rollback := range []bool{false, true} {
 			name := sc.name
 			if rollback {
