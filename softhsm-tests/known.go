@@ -27,4 +27,6 @@ var known = map[string]string{
 	"TC-OTP-3-14": "KMIP 1.4 section 4.9",
 	"TC-OTP-4-14": "KMIP 1.4 section 4.9",
 	"TC-OTP-5-14": "KMIP 1.4 section 4.9",
+	// Gets part 4 and expects the Unique Identifier of part 1 in the answer.
+	"TC-SJ-4-14": "KMIP 1.4 section 4.11",
 }

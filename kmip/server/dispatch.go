@@ -135,6 +135,7 @@ var rows = []*entry{
 	of(opGetAttributeList), of(opAddAttribute), of(opModifyAttribute), of(opDeleteAttribute), of(opObtainLease),
 	of(opGetUsageAllocation), of(opCertify), of(opReCertify), of(opValidate), of(opActivate), of(opRevoke), of(opDestroy), of(opArchive), of(opRecover),
 	of(opEncrypt), of(opDecrypt), of(opSign), of(opSignatureVerify), of(opMAC), of(opMACVerify), of(opRNGRetrieve), of(opRNGSeed), of(opHash),
+	of(opDeriveKey), of(opCreateSplitKey), of(opJoinSplitKey),
 	of(opImport), of(opExport),
 }
 

@@ -30,10 +30,11 @@ var operations = map[kmip.Operation]kmip.Version{
 	kmip.OperationEncrypt: kmip.V1_2, kmip.OperationDecrypt: kmip.V1_2, kmip.OperationSign: kmip.V1_2,
 	kmip.OperationSignatureVerify: kmip.V1_2, kmip.OperationMAC: kmip.V1_2, kmip.OperationMACVerify: kmip.V1_2,
 	kmip.OperationRNGRetrieve: kmip.V1_2, kmip.OperationRNGSeed: kmip.V1_2, kmip.OperationHash: kmip.V1_2,
+	kmip.OperationDeriveKey: kmip.V1_0, kmip.OperationCreateSplitKey: kmip.V1_2, kmip.OperationJoinSplitKey: kmip.V1_2,
 	kmip.OperationImport: kmip.V1_4, kmip.OperationExport: kmip.V1_4,
 }
 
-var notSupported = []string{"Derive Key", "Notify", "Put", "Create Split Key", "Join Split Key",
+var notSupported = []string{"Notify", "Put",
 	"Log", "Login", "Logout", "Delegated Login", "Adjust Attribute", "Set Attribute",
 	"Set Endpoint Role", "PKCS#11", "Interop", "Re-Provision", "Set Defaults", "Set Constraints", "Get Constraints",
 	"Query Asynchronous Requests", "Process", "Ping"}
@@ -87,7 +88,8 @@ func TestRows(t *testing.T) {
 			t.Errorf("%s: public %t", e.code, e.public)
 		}
 		places := slices.Contains([]kmip.Operation{kmip.OperationCreate, kmip.OperationCreateKeyPair, kmip.OperationRegister, kmip.OperationLocate,
-			kmip.OperationReKey, kmip.OperationReKeyKeyPair, kmip.OperationRecover, kmip.OperationCertify, kmip.OperationReCertify, kmip.OperationImport, kmip.OperationExport}, e.code)
+			kmip.OperationReKey, kmip.OperationReKeyKeyPair, kmip.OperationRecover,
+			kmip.OperationDeriveKey, kmip.OperationCreateSplitKey, kmip.OperationJoinSplitKey, kmip.OperationCertify, kmip.OperationReCertify, kmip.OperationImport, kmip.OperationExport}, e.code)
 		if places != e.places {
 			t.Errorf("%s: places %t", e.code, e.places)
 		}
@@ -116,9 +118,12 @@ func TestAuthorize(t *testing.T) {
 		kmip.OperationSign: &kmip.SignRequest{Data: data}, kmip.OperationSignatureVerify: &kmip.SignatureVerifyRequest{DigestedData: data},
 		kmip.OperationMAC: &kmip.MACRequest{Data: data}, kmip.OperationMACVerify: &kmip.MACVerifyRequest{Data: data, MACData: data},
 		kmip.OperationRNGRetrieve: &kmip.RNGRetrieveRequest{DataLength: 4}, kmip.OperationRNGSeed: &kmip.RNGSeedRequest{Data: data},
-		kmip.OperationHash:   &kmip.HashRequest{Data: data},
-		kmip.OperationExport: &kmip.ExportRequest{},
-		kmip.OperationImport: &kmip.ImportRequest{UniqueIdentifier: "new", ObjectType: kmip.ObjectTypeOpaqueObject, OpaqueObject: &kmip.OpaqueObject{OpaqueDataValue: data}},
+		kmip.OperationHash:           &kmip.HashRequest{Data: data},
+		kmip.OperationDeriveKey:      &kmip.DeriveKeyRequest{ObjectType: kmip.ObjectTypeSymmetricKey, UniqueIdentifier: []string{"key-1"}, DerivationMethod: kmip.DerivationMethodHMAC},
+		kmip.OperationCreateSplitKey: &kmip.CreateSplitKeyRequest{ObjectType: kmip.ObjectTypeSplitKey, SplitKeyParts: 2, SplitKeyThreshold: 2, SplitKeyMethod: kmip.SplitKeyMethodXOR},
+		kmip.OperationJoinSplitKey:   &kmip.JoinSplitKeyRequest{ObjectType: kmip.ObjectTypeSymmetricKey, UniqueIdentifier: []string{"part-1", "part-2"}},
+		kmip.OperationExport:         &kmip.ExportRequest{},
+		kmip.OperationImport:         &kmip.ImportRequest{UniqueIdentifier: "new", ObjectType: kmip.ObjectTypeOpaqueObject, OpaqueObject: &kmip.OpaqueObject{OpaqueDataValue: data}},
 	}
 	if len(targeted) != len(rows) {
 		t.Fatalf("%d of %d rows are tried", len(targeted), len(rows))
@@ -139,7 +144,8 @@ func TestAuthorize(t *testing.T) {
 		want := "key-1"
 		switch op {
 		case kmip.OperationCreate, kmip.OperationRegister, kmip.OperationCreateKeyPair, kmip.OperationLocate, kmip.OperationValidate,
-			kmip.OperationRNGRetrieve, kmip.OperationRNGSeed, kmip.OperationHash, kmip.OperationImport:
+			kmip.OperationRNGRetrieve, kmip.OperationRNGSeed, kmip.OperationHash, kmip.OperationImport,
+			kmip.OperationDeriveKey, kmip.OperationCreateSplitKey, kmip.OperationJoinSplitKey:
 			want = ""
 		}
 		if b.keys.targets[1] != want {

@@ -77,3 +77,32 @@ func (k *fakeKeys) Import(ctx context.Context, call *kmip.Call, r *kmip.ImportRe
 	k.set(call, r.UniqueIdentifier, "Active")
 	return &kmip.ImportResponse{UniqueIdentifier: r.UniqueIdentifier}, nil
 }
+
+func (k *fakeKeys) DeriveKey(ctx context.Context, call *kmip.Call, req *kmip.DeriveKeyRequest) (*kmip.DeriveKeyResponse, error) {
+	if err := k.enter(ctx, call, kmip.OperationDeriveKey); err != nil {
+		return nil, err
+	}
+	defer k.mu.Unlock()
+	id := req.UniqueIdentifier[0] + "-derived"
+	k.set(call, id, "Pre-Active")
+	return &kmip.DeriveKeyResponse{UniqueIdentifier: id}, nil
+}
+
+func (k *fakeKeys) CreateSplitKey(ctx context.Context, call *kmip.Call, _ *kmip.CreateSplitKeyRequest) (*kmip.CreateSplitKeyResponse, error) {
+	if err := k.enter(ctx, call, kmip.OperationCreateSplitKey); err != nil {
+		return nil, err
+	}
+	defer k.mu.Unlock()
+	k.set(call, "part-1", "Pre-Active")
+	k.set(call, "part-2", "Pre-Active")
+	return &kmip.CreateSplitKeyResponse{UniqueIdentifier: []string{"part-1", "part-2"}}, nil
+}
+
+func (k *fakeKeys) JoinSplitKey(ctx context.Context, call *kmip.Call, _ *kmip.JoinSplitKeyRequest) (*kmip.JoinSplitKeyResponse, error) {
+	if err := k.enter(ctx, call, kmip.OperationJoinSplitKey); err != nil {
+		return nil, err
+	}
+	defer k.mu.Unlock()
+	k.set(call, "joined", "Pre-Active")
+	return &kmip.JoinSplitKeyResponse{UniqueIdentifier: "joined"}, nil
+}

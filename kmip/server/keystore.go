@@ -68,6 +68,11 @@ type Keystore interface {
 	// Import has no target. Another client's object under the identifier is not told from an identifier that cannot be used.
 	Import(ctx context.Context, call *kmip.Call, req *kmip.ImportRequest) (*kmip.ImportResponse, error)
 
+	// DeriveKey, CreateSplitKey and JoinSplitKey look at the objects that the request names themselves: the call has no target.
+	DeriveKey(ctx context.Context, call *kmip.Call, req *kmip.DeriveKeyRequest) (*kmip.DeriveKeyResponse, error)
+	CreateSplitKey(ctx context.Context, call *kmip.Call, req *kmip.CreateSplitKeyRequest) (*kmip.CreateSplitKeyResponse, error)
+	JoinSplitKey(ctx context.Context, call *kmip.Call, req *kmip.JoinSplitKeyRequest) (*kmip.JoinSplitKeyResponse, error)
+
 	// Describe answers Query, as far as the version has the facts. caller may be unregistered.
 	Describe(ctx context.Context, caller kmip.Caller, ver kmip.Version) (kmip.ServerDescription, error)
 }

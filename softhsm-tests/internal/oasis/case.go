@@ -39,10 +39,13 @@ func Load(shared string, e Entry, reg *registry.Registry) ([]Exchange, error) {
 	return out, nil
 }
 
-// Parse reads the XML of a case. Text between elements (the files have lines such as "# TIME 0" there) is ignored.
+// Parse reads the XML of a case. An exchange inside another (TC-DERIVEKEY-4 of 1.0 revokes between the request and the
+// response of a Destroy, which could not work otherwise) comes before it. Text between elements (the files have lines such
+// as "# TIME 0" there) is ignored.
 func Parse(r io.Reader, reg *registry.Registry) ([]Exchange, error) {
 	p := parser{reg: reg, dec: xml.NewDecoder(r)}
 	var out []Exchange
+	var open []*rawttlv.Node
 	for {
 		tok, err := p.dec.Token()
 		if err == io.EOF {
@@ -61,17 +64,18 @@ func Parse(r io.Reader, reg *registry.Registry) ([]Exchange, error) {
 		}
 		switch start.Name.Local {
 		case "RequestMessage":
-			out = append(out, Exchange{Request: n})
+			open = append(open, n)
 		case "ResponseMessage":
-			if len(out) == 0 || out[len(out)-1].Response != nil {
+			if len(open) == 0 {
 				return nil, fmt.Errorf("a response without a request")
 			}
-			out[len(out)-1].Response = n
+			out = append(out, Exchange{Request: open[len(open)-1], Response: n})
+			open = open[:len(open)-1]
 		default:
 			return nil, fmt.Errorf("unexpected element %s", start.Name.Local)
 		}
 	}
-	if len(out) == 0 || out[len(out)-1].Response == nil {
+	if len(out) == 0 || len(open) > 0 {
 		return nil, fmt.Errorf("no complete exchange")
 	}
 	return out, nil

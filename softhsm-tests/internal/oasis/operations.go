@@ -9,4 +9,5 @@ var Operations = []string{
 	"ObtainLease", "GetUsageAllocation", "Get", "GetAttributes", "GetAttributeList",
 	"AddAttribute", "ModifyAttribute", "DeleteAttribute", "Locate", "Check", "Activate", "Revoke", "Destroy",
 	"Encrypt", "Decrypt", "Sign", "SignatureVerify", "MAC", "MACVerify", "RNGRetrieve", "RNGSeed", "Hash",
+	"DeriveKey", "CreateSplitKey", "JoinSplitKey",
 }
