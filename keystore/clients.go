@@ -12,6 +12,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -83,6 +84,14 @@ func (c *clientCache) find(cert *x509.Certificate, chains [][]*x509.Certificate)
 		}
 	}
 	return ""
+}
+
+// needsCredential tells that the client's certificate alone is not enough.
+func (c *clientCache) needsCredential(name string) bool {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	cl := c.clients[name]
+	return cl != nil && cl.RequireCredential
 }
 
 func underCA(chains [][]*x509.Certificate, ca string) bool {
@@ -327,6 +336,32 @@ func (s *Store) AddCredential(ctx context.Context, client, user string, device b
 			}
 		}
 		cl.Credentials = append(cl.Credentials, cr)
+		return nil
+	})
+}
+
+// RequireCredential says whether each message of a client needs a registered credential next to the certificate.
+func (s *Store) RequireCredential(ctx context.Context, client string, require bool) error {
+	return s.changeClient(ctx, client, func(cl *metadata.Client) error {
+		if require && len(cl.Credentials) == 0 {
+			return fmt.Errorf("client %q has no credential: register one first", client)
+		}
+		cl.RequireCredential = require
+		return nil
+	})
+}
+
+// RemoveCertificate takes one certificate from a client, which keeps its others.
+func (s *Store) RemoveCertificate(ctx context.Context, client, print string) error {
+	print = strings.ToLower(strings.ReplaceAll(print, ":", ""))
+	return s.changeClient(ctx, client, func(cl *metadata.Client) error {
+		n := len(cl.Certificates)
+		cl.Certificates = slices.DeleteFunc(cl.Certificates, func(m metadata.CertificateMatch) bool {
+			return len(print) >= 8 && strings.HasPrefix(m.Fingerprint, print)
+		})
+		if len(cl.Certificates) != n-1 {
+			return fmt.Errorf("the fingerprint names %d certificates of client %q", n-len(cl.Certificates), client)
+		}
 		return nil
 	})
 }

@@ -121,6 +121,7 @@ func (s *Store) getKey(ctx context.Context, call *kmip.Call, o object, f *frame,
 	if err != nil {
 		return err
 	}
+	s.noteRelease(call, o, kb)
 	switch o.ObjectType {
 	case kmip.ObjectTypeSymmetricKey:
 		resp.SymmetricKey = &kmip.SymmetricKey{KeyBlock: *kb}
@@ -142,6 +143,19 @@ func (s *Store) getKey(ctx context.Context, call *kmip.Call, o object, f *frame,
 		resp.PGPKey.KeyBlock = *kb
 	}
 	return err
+}
+
+// noteRelease tells the log that key material leaves the server, and how.
+func (s *Store) noteRelease(call *kmip.Call, o object, kb *kmip.KeyBlock) {
+	if o.ObjectType == kmip.ObjectTypePublicKey || kb.KeyValue.IsZero() {
+		return
+	}
+	how := "plain"
+	if kb.KeyWrappingData != nil || kb.KeyFormatType == kmip.KeyFormatTypePKCS12 {
+		how = "wrapped"
+	}
+	s.log.Info().Str("uid", o.UID).Str("client", call.Caller.Client).Str("user", call.Caller.User).Str("release", how).
+		Msg("key material released")
 }
 
 func (s *Store) keyBlock(ctx context.Context, call *kmip.Call, o object, f *frame, req *kmip.GetRequest) (*kmip.KeyBlock, error) {

@@ -230,6 +230,8 @@ type Client struct {
 	Credentials  []StoredCredential `json:"credentials,omitempty"`
 	Created      time.Time          `json:"created"`
 	Disabled     bool               `json:"disabled,omitempty"`
+	// RequireCredential: the certificate alone is not enough; each message needs a registered credential, too.
+	RequireCredential bool `json:"require_credential,omitempty"`
 }
 
 // CertificateMatch is one way to recognise a client's certificate: by fingerprint, or by subject under a CA.

@@ -29,6 +29,7 @@ type clientRequest struct {
 	Device       bool                        `json:"device,omitempty"`
 	Password     string                      `json:"password,omitempty"`
 	Fingerprint  string                      `json:"fingerprint,omitempty"`
+	Require      bool                        `json:"require,omitempty"`
 	ID           string                      `json:"id,omitempty"` // of a job
 }
 
@@ -68,6 +69,10 @@ func admin(ctx context.Context, keys *keystore.Store, command string, body []byt
 			}
 		}
 		return done, nil
+	case "client/uncertify":
+		return done, keys.RemoveCertificate(ctx, r.Name, r.Fingerprint)
+	case "client/require":
+		return done, keys.RequireCredential(ctx, r.Name, r.Require)
 	case "client/credential":
 		return done, keys.AddCredential(ctx, r.Name, r.User, r.Device, []byte(r.Password))
 	case "client/pending":
@@ -83,6 +88,8 @@ func admin(ctx context.Context, keys *keystore.Store, command string, body []byt
 const clientHelp = `kmipd client add NAME [--certificate FILE]... [--subject DN --ca FILE]
 kmipd client list | show NAME | remove NAME
 kmipd client certificate NAME (--certificate FILE | --subject DN --ca FILE)
+kmipd client uncertify NAME FINGERPRINT
+kmipd client require NAME yes|no      (a credential in each message, next to the certificate)
 kmipd client credential NAME --username USER [--password-file FILE]   (asks without a file)
 kmipd client credential NAME --device FIELD=VALUE[,...] [--password-file FILE]
                              fields: serial, device, network, machine, media
@@ -125,7 +132,7 @@ func runClient(ctx context.Context, s streams, args []string) error {
 }
 
 func (c *clientFlags) dispatch(ctx context.Context, s streams, f *pflag.FlagSet, sub string, rest []string) error {
-	wantArgs := map[string]int{"add": 1, "list": 0, "show": 1, "remove": 1, "certificate": 1, "credential": 1, "pending": 0, "accept": 2, "reject": 1}
+	wantArgs := map[string]int{"add": 1, "list": 0, "show": 1, "remove": 1, "certificate": 1, "uncertify": 2, "require": 2, "credential": 1, "pending": 0, "accept": 2, "reject": 1}
 	n, ok := wantArgs[sub]
 	if !ok || len(rest) != n {
 		f.Usage()
@@ -157,6 +164,13 @@ func (c *clientFlags) dispatch(ctx context.Context, s streams, f *pflag.FlagSet,
 		return nil
 	case "accept":
 		r.Fingerprint, r.Name = rest[0], rest[1]
+	case "uncertify":
+		r.Name, r.Fingerprint = rest[0], rest[1]
+	case "require":
+		if rest[1] != "yes" && rest[1] != "no" {
+			return fmt.Errorf("client require NAME yes|no: %w", errUsage)
+		}
+		r.Name, r.Require = rest[0], rest[1] == "yes"
 	case "reject":
 		r.Fingerprint = rest[0]
 	case "pending":

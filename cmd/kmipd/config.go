@@ -31,6 +31,7 @@ type config struct {
 	TokenPINFile        string
 	TokenLock           string
 	TokenSessions       int
+	RefuseComposed      bool
 	SoftHSMConf         string
 	LeaseTime           uint32
 	FreshGroup          string
@@ -75,6 +76,7 @@ func (c *config) define(f *pflag.FlagSet) {
 	f.StringVar(&c.TokenPINFile, "token-pin-file", "", "file with the user PIN; - asks on the terminal (required)")
 	f.StringVar(&c.TokenLock, "token-lock", "auto", "changes of token objects one at a time: auto, on, off")
 	f.IntVar(&c.TokenSessions, "token-sessions", 0, "PKCS#11 sessions at most; 0 for what the token and the processors suggest")
+	f.BoolVar(&c.RefuseComposed, "refuse-composed", false, "refuse what the token cannot do alone and the server would compose with key bytes in its memory")
 	f.StringVar(&c.SoftHSMConf, "softhsm-conf", "", "configuration file of SoftHSM2, for that module only")
 	f.Uint32Var(&c.LeaseTime, "lease-time", 0, "Lease Time of new objects in seconds; 0 gives them none")
 	f.StringVar(&c.FreshGroup, "fresh-group", "", "Object Group in which Locate makes a fresh AES-256 key when none is left")

@@ -25,15 +25,23 @@ func runDoctor(ctx context.Context, s streams, args []string) error {
 		c.TokenModule = hsm.FindModule()
 	}
 	d := &doctor{s: s}
+	if c.file == "" && c.TokenLabel == "" && c.TokenSerial == "" {
+		d.tokens(c) // nothing is configured yet: the question is what tokens there are
+		return d.end()
+	}
 	d.check("configuration", errors.Join(loadErr, c.check()))
 	d.certificates(c)
 	d.tokens(c)
 	d.token(ctx, c, measure)
 	d.records(ctx, c)
+	return d.end()
+}
+
+func (d *doctor) end() error {
 	if d.failed {
 		return exitCode(1)
 	}
-	fmt.Fprintln(s.out, "\nall is well")
+	fmt.Fprintln(d.s.out, "\nall is well")
 	return nil
 }
 
@@ -107,7 +115,7 @@ func (d *doctor) token(ctx context.Context, c *source, measure bool) {
 	times, err := hsm.Measure(ctx, token)
 	if d.check("speed", err) {
 		for _, t := range times {
-			d.note("%s", t)
+			d.note("%-28s %10s a call", t.Name, t.Mean.Round(time.Microsecond))
 		}
 	}
 }

@@ -78,7 +78,7 @@ func (c *config) openToken(ctx context.Context, s streams, log zerolog.Logger) (
 	}
 	locks := map[string]hsm.LockMode{"auto": hsm.LockAuto, "on": hsm.LockOn, "off": hsm.LockOff}
 	return hsm.Open(ctx, hsm.Config{Module: c.TokenModule, TokenLabel: c.TokenLabel, TokenSerial: c.TokenSerial, PIN: pin,
-		MaxSessions: c.TokenSessions, MutationLock: locks[c.TokenLock], Logger: log})
+		MaxSessions: c.TokenSessions, MutationLock: locks[c.TokenLock], RefuseComposed: c.RefuseComposed, Logger: log})
 }
 
 func (c *config) openRecords(log zerolog.Logger, onFailure func(error)) (*pebble.Store, error) {
