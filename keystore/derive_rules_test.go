@@ -290,9 +290,9 @@ func TestDeriveDeadline(t *testing.T) {
 }
 
 // TestDeriveAgreement is ECDH: the first P-256 vector of NIST's validation program, and what the method refuses.
-func TestDeriveAgreement(t *testing.T) {
-	b := newBench(t)
-	c := b.client("alice")
+func TestDeriveAgreement(t *testing.T) { deriveAgreement(t, newBench(t).client("alice")) }
+
+func deriveAgreement(t *testing.T, c client) {
 	ours := privateOf(t, "7d7dc5f71eb29ddaf80d6214632eeae03d9058af1fb6d22ed80badb62bc1a534")
 	theirs := &ecdsa.PrivateKey{PublicKey: ecdsa.PublicKey{Curve: elliptic.P256(),
 		X: new(big.Int).SetBytes(octetsIn(t, "700c48f77f56584c5cc632ca65640db91b6bacce3a4df6b42ce7cc838833d287")),
@@ -341,7 +341,7 @@ func TestDeriveAgreement(t *testing.T) {
 		_, err := c.derive(row.req)
 		wantReason(t, row.name, err, row.reason)
 	}
-	b.wantClean()
+	c.wantClean()
 }
 
 // privateOf is a P-256 key by its scalar.

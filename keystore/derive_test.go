@@ -10,6 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"kmipd/hsm/hsmtest"
 	"kmipd/kmip"
 )
 
@@ -52,7 +55,32 @@ func counted(p kmip.CryptographicParameters, bits int32) *kmip.CryptographicPara
 }
 
 // TestDeriveVectors is published answers, through the whole operation.
-func TestDeriveVectors(t *testing.T) {
+func TestDeriveVectors(t *testing.T) { deriveVectors(t, newBench(t).client("alice")) }
+
+// onSoftHSM is a client of a Store on a SoftHSM token.
+func onSoftHSM(t testing.TB) client {
+	t.Helper()
+	token := hsmtest.NewSoftHSM(t)
+	b := newBench(t)
+	b.s.Close()
+	b.db = openRecords(t, vfs.NewCrashableMem())
+	b.start(b.db, token)
+	return b.client("alice")
+}
+
+// TestDeriveSoftHSM is the same, an agreement and a split key on a real token.
+func TestDeriveSoftHSM(t *testing.T) {
+	c := onSoftHSM(t)
+	deriveVectors(t, c)
+	t.Run("agreement", func(t *testing.T) { deriveAgreement(t, c) })
+	for _, m := range splitMethods {
+		parts, err := c.split(splitRequest(m, 3, 3, c.aes()))
+		c.ok(err)
+		c.must(c.join(joinRequest(kmip.ObjectTypeSymmetricKey, parts)))
+	}
+}
+
+func deriveVectors(t *testing.T, c client) {
 	const (
 		aes     = kmip.CryptographicAlgorithmAES
 		generic = kmip.CryptographicAlgorithmHMACSHA512
@@ -124,7 +152,6 @@ func TestDeriveVectors(t *testing.T) {
 			"2f157687f782c8b64325826e3c755194c70abffd9d78c4678924b9d73dcced86dcaf7dfa3bf56cf03fa45c7fca05ca1092c41bbd934131e95db2b204241a9d02"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			c := newBench(t).client("alice")
 			alg, params := row.alg, row.params
 			if alg == generic {
 				// A key that is for the HMAC of the vector.
@@ -197,5 +224,20 @@ func TestDeriveDataObject(t *testing.T) {
 		if !bytes.Equal(got, want) {
 			t.Errorf("%v: got %x, want %x", uids, got, want)
 		}
+	}
+}
+
+// BenchmarkPBKDF2 is a derivation with 10000 iterations on SoftHSM, from a password (which is filled with zeros) and from
+// a key that the token takes as it is.
+func BenchmarkPBKDF2(b *testing.B) {
+	c := onSoftHSM(b)
+	for name, base := range map[string]string{"password": c.baseSecret([]byte("password")), "key": c.baseSecret(marker(64))} {
+		b.Run(name, func(b *testing.B) {
+			for range b.N {
+				c.must(c.derive(&kmip.DeriveKeyRequest{ObjectType: kmip.ObjectTypeSecretData, UniqueIdentifier: []string{base},
+					DerivationMethod: kmip.DerivationMethodPBKDF2, TemplateAttribute: secretOf(256), DerivationParameters: kmip.DerivationParameters{
+						CryptographicParameters: hashParams(kmip.HashingAlgorithmSHA256), Salt: []byte("pepper"), IterationCount: ptr(int32(10000))}}))
+			}
+		})
 	}
 }
