@@ -43,6 +43,13 @@ func (s *Store) pkcs12Block(ctx context.Context, call *kmip.Call, o object) (*km
 	if err != nil {
 		return nil, kmip.Errorf(kmip.ResultReasonKeyFormatTypeNotSupported, "the key cannot be put into PKCS#12").Because(err)
 	}
+	name := "alias" // what KMIP 1.4 section 3.45 has for keys without a name
+	if v := o.get("PKCS#12 Friendly Name"); !v.IsZero() {
+		name = v.Text()
+	}
+	if pfx, err = namePFX(pfx, string(password), name); err != nil {
+		return nil, kmip.Errorf(kmip.ResultReasonGeneralFailure, "the PKCS#12 container could not be made").Because(err)
+	}
 	return &kmip.KeyBlock{KeyFormatType: kmip.KeyFormatTypePKCS12,
 		KeyValue: ttlv.Make(ttlv.AppendBytes(nil, kmip.TagKeyValue, pfx))}, nil
 }

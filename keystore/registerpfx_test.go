@@ -5,7 +5,9 @@ import (
 	"context"
 	"crypto/rsa"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -89,6 +91,13 @@ func TestRegisterPKCS12(t *testing.T) {
 			for _, format := range []kmip.KeyFormatType{0, kmip.KeyFormatTypePKCS12} {
 				resp, err := c.get(uid, kmip.GetRequest{KeyFormatType: format})
 				c.ok(err)
+				wantName := row.friendly
+				if wantName == "" {
+					wantName = "alias"
+				}
+				if p, err := readPFX(resp.PrivateKey.KeyBlock.KeyValue.Value, "password", ""); err != nil || p.name != wantName {
+					t.Errorf("Get as %s: got %+v, %v, want the friendly name %q", format, p, err, wantName)
+				}
 				key, cert, chain, err := pkcs12.DecodeChain(resp.PrivateKey.KeyBlock.KeyValue.Value, "password")
 				c.ok(err)
 				if key.(*rsa.PrivateKey).N.BitLen() != 2048 || cert.Subject.CommonName != "EE" || len(chain) != len(row.chain)-1 {
@@ -233,6 +242,32 @@ type failing struct{ hsm.Token }
 
 func (failing) StoreCertificate(context.Context, hsm.TokenID, string, []byte) error {
 	return &hsm.Error{Kind: hsm.KindFull}
+}
+
+// A named container is one that other programs read; here OpenSSL, where it is installed.
+func TestNamedContainer(t *testing.T) {
+	openssl, err := exec.LookPath("openssl")
+	if err != nil {
+		t.Skip("OpenSSL is not installed")
+	}
+	b := newBench(t)
+	c := b.client("alice")
+	password := c.must(c.register(secret([]byte("p\u00e4ss"))))
+	named := inContainer(container(t, "named"), linkTo(kmip.LinkTypePKCS12PasswordLink, c.must(c.register(secret([]byte("password"))))))
+	uid := c.must(c.register(named))
+	c.ok(c.modify(uid, linkTo(kmip.LinkTypePKCS12PasswordLink, password)))
+	c.ok(c.modify(uid, at("PKCS#12 Friendly Name", textValue("Schl\u00fcssel 1"))))
+	resp, err := c.get(uid, kmip.GetRequest{})
+	c.ok(err)
+	file := filepath.Join(t.TempDir(), "k.p12")
+	c.ok(os.WriteFile(file, resp.PrivateKey.KeyBlock.KeyValue.Value, 0o600))
+	out, err := exec.Command(openssl, "pkcs12", "-in", file, "-passin", "pass:p\u00e4ss", "-nodes").CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "friendlyName: Schl") || strings.Count(string(out), "BEGIN CERTIFICATE") != 3 {
+		t.Errorf("OpenSSL: %v\n%s", err, regexp.MustCompile(`(?s)-----BEGIN.*?-----END`).ReplaceAllString(string(out), "..."))
+	}
+	if _, err := namePFX([]byte("x"), "", ""); err == nil {
+		t.Error("a name was given to no container")
+	}
 }
 
 // What may be read of iteration counts is bounded before anything is computed.

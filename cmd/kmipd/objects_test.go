@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -198,4 +199,46 @@ func TestObjectCommands(t *testing.T) {
 	if _, errOut, status := b.run("template", "show", tmpl); status != 1 || !strings.Contains(errOut, "no object") {
 		t.Errorf("show of what was deleted: status %d, %s", status, errOut)
 	}
+}
+
+// Export and Import over the wire, on a real token: an object comes back under an identifier of the client's choice, and
+// is replaced there.
+func TestExportImport(t *testing.T) {
+	b := newBench(t)
+	c, ctx := b.connect(), context.Background()
+	uid := b.register(c, secretData("open sesame", "password"))
+	out, err := client.Do[kmip.ExportRequest, kmip.ExportResponse](ctx, c, kmip.OperationExport, &kmip.ExportRequest{UniqueIdentifier: &uid})
+	if err != nil {
+		t.Fatal(err)
+	}
+	req := &kmip.ImportRequest{UniqueIdentifier: "moved-1", ObjectType: out.ObjectType, SecretData: out.SecretData}
+	for _, a := range out.Attribute {
+		if a.AttributeName != "Unique Identifier" && a.AttributeName != "Name" {
+			req.Attribute = append(req.Attribute, a)
+		}
+	}
+	put := func() error {
+		_, err := client.Do[kmip.ImportRequest, kmip.ImportResponse](ctx, c, kmip.OperationImport, req)
+		return err
+	}
+	if err := put(); err != nil {
+		t.Fatal(err)
+	}
+	var refused *client.Error
+	if err := put(); !errors.As(err, &refused) || refused.Reason != kmip.ResultReasonObjectAlreadyExists {
+		t.Errorf("a second Import: got %v, want Object Already Exists", err)
+	}
+	req.ReplaceExisting = ttlv.Make(ttlv.AppendBool(nil, kmip.TagReplaceExisting, true))
+	if err := put(); err != nil {
+		t.Errorf("Replace Existing: %v", err)
+	}
+	got, err := client.Do[kmip.GetRequest, kmip.GetResponse](ctx, c, kmip.OperationGet, &kmip.GetRequest{UniqueIdentifier: &req.UniqueIdentifier})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m := got.SecretData.KeyBlock.KeyValue.Find(kmip.TagKeyMaterial).Value; string(m) != "open sesame" {
+		t.Errorf("Get after Import: got %q", m)
+	}
+	b.stop()
+	b.ok("fsck")
 }
