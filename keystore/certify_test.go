@@ -323,6 +323,7 @@ func TestCertifyErrors(t *testing.T) {
 			structValue(&kmip.ApplicationSpecificInformation{ApplicationNamespace: "ns"}))), kmip.ResultReasonApplicationNamespaceNotSupported},
 		{"template unknown", pub, &kmip.CertifyRequest{CertificateRequestType: kmip.CertificateRequestTypePKCS10, CertificateRequest: good,
 			TemplateAttribute: &kmip.TemplateAttribute{Name: []kmip.Name{{NameValue: "nothing", NameType: 1}}}}, kmip.ResultReasonItemNotFound},
+		{"new key, Name taken", "", pkcs10(csr(t, newECKey(t)), named("taken")), kmip.ResultReasonInvalidField},
 		{"neither target nor request", "", bare(x509Type()), kmip.ResultReasonItemNotFound},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

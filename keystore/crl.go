@@ -1,6 +1,7 @@
 package keystore
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -186,24 +187,31 @@ func (s *Store) keepCRLs(ctx context.Context) {
 		defer s.done.Done()
 		tick := time.NewTicker(s.cfg.SettleInterval)
 		defer tick.Stop()
-		for {
-			if err := s.issueCRLs(ctx); err != nil && ctx.Err() == nil {
+		for looks := crlLooks; ; {
+			if err := s.issueCRLs(ctx, looks > 0); err != nil && ctx.Err() == nil {
 				s.log.Error().Err(err).Msg("issuing certificate revocation lists")
+				looks = crlLooks
 			}
 			select {
 			case <-ctx.Done():
 				return
 			case <-wake:
+				looks = crlLooks
 			case <-tick.C:
+				looks = max(0, looks-1)
 			}
 		}
 	}()
 }
 
+// crlLooks is how many rounds after a revocation look at the entries again: as long as a batch may still take it back.
+const crlLooks = 5
+
 // crlTimeout bounds one round of issuing.
 const crlTimeout = time.Minute
 
-func (s *Store) issueCRLs(ctx context.Context) error {
+// issueCRLs issues what is due; look has it compare the lists with the entries, too.
+func (s *Store) issueCRLs(ctx context.Context, look bool) error {
 	ctx, cancel := context.WithTimeout(ctx, crlTimeout)
 	defer cancel()
 	list, err := s.authorities(ctx)
@@ -211,15 +219,16 @@ func (s *Store) issueCRLs(ctx context.Context) error {
 		return err
 	}
 	for _, a := range list {
-		if err := s.refreshCRL(ctx, a); err != nil {
+		if err := s.refreshCRL(ctx, a, look); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// refreshCRL issues a CRL when there is none, when its time is half over, and when what is revoked has changed.
-func (s *Store) refreshCRL(ctx context.Context, a *authority) error {
+// refreshCRL issues a CRL when there is none, when its time is half over, when the authority has another key or name in its
+// certificate, and when what is revoked has changed.
+func (s *Store) refreshCRL(ctx context.Context, a *authority, look bool) error {
 	now := s.cfg.Clock().UTC()
 	c := a.cert()
 	if c == nil || !a.crl || now.After(c.NotAfter) {
@@ -233,12 +242,16 @@ func (s *Store) refreshCRL(ctx context.Context, a *authority) error {
 	if old != nil {
 		last = old.list.ThisUpdate
 	}
+	due := old == nil || !now.Before(last.Add(s.crlLife()/2)) ||
+		!bytes.Equal(old.list.AuthorityKeyId, c.SubjectKeyId) || !bytes.Equal(old.list.RawIssuer, c.RawSubject)
+	if !due && !look {
+		return nil
+	}
 	entries, err := s.entries(ctx, a, last)
 	if err != nil {
 		return err
 	}
-	if old != nil && sameEntries(old.list.RevokedCertificateEntries, entries) && now.Before(last.Add(s.crlLife()/2)) &&
-		old.list.CheckSignatureFrom(c) == nil {
+	if !due && sameEntries(old.list.RevokedCertificateEntries, entries) {
 		return nil
 	}
 	return s.publishCRL(ctx, a, old, entries, now)
@@ -286,10 +299,7 @@ func (s *Store) publishCRL(ctx context.Context, a *authority, old *publishedCRL,
 	}
 	s.cas.mu.Lock()
 	defer s.cas.mu.Unlock()
-	if s.cas.crls == nil {
-		s.cas.crls = map[string]*publishedCRL{}
-	}
-	s.cas.crls[a.name] = p
+	s.showCRL(a.name, p)
 	s.log.Info().Str("authority", a.name).Str("number", p.Number).Int("revoked", len(entries)).Msg("issued a certificate revocation list")
 	return nil
 }
@@ -312,8 +322,24 @@ func (s *Store) presentCRL(ctx context.Context, name string) (*publishedCRL, err
 	if err := json.Unmarshal(b, p); err != nil {
 		return nil, err
 	}
-	p.list, err = x509.ParseRevocationList(p.DER)
-	return p, err
+	if p.list, err = x509.ParseRevocationList(p.DER); err != nil {
+		return nil, err
+	}
+	s.cas.mu.Lock()
+	defer s.cas.mu.Unlock()
+	if newer := s.cas.crls[name]; newer != nil {
+		return newer, nil
+	}
+	s.showCRL(name, p)
+	return p, nil
+}
+
+// showCRL makes a list the present one. The caller holds s.cas.mu.
+func (s *Store) showCRL(name string, p *publishedCRL) {
+	if s.cas.crls == nil {
+		s.cas.crls = map[string]*publishedCRL{}
+	}
+	s.cas.crls[name] = p
 }
 
 // CRL is the present revocation list of an authority in DER and its Next Update; nil without error when there is none.

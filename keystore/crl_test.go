@@ -101,7 +101,7 @@ func TestCRL(t *testing.T) {
 	b.advance(time.Second)
 	c.ok(c.revoke(first, kmip.RevocationReasonCodeKeyCompromise))
 	c.ok(c.destroy(first))
-	if err := b.s.issueCRLs(t.Context()); err != nil {
+	if err := b.s.issueCRLs(t.Context(), true); err != nil {
 		t.Fatal(err)
 	}
 	if e := entryOf(b.waitCRL("main", len(reasons)), serial); e.ReasonCode != 1 || !e.RevocationTime.Equal(date) {
@@ -116,7 +116,7 @@ func TestCRLTime(t *testing.T) {
 	b.root("main")
 	first := b.waitCRL("main", 0)
 	b.restart()
-	if err := b.s.issueCRLs(t.Context()); err != nil {
+	if err := b.s.issueCRLs(t.Context(), true); err != nil {
 		t.Fatal(err)
 	}
 	if got := b.waitCRL("main", 0); got.Number.Cmp(first.Number) != 0 {
@@ -124,7 +124,7 @@ func TestCRLTime(t *testing.T) {
 	}
 	for _, step := range []time.Duration{3 * 24 * time.Hour, 13 * time.Hour} {
 		b.advance(step)
-		if err := b.s.issueCRLs(t.Context()); err != nil {
+		if err := b.s.issueCRLs(t.Context(), true); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -146,7 +146,7 @@ func TestCRLTime(t *testing.T) {
 	// A certificate that has ended leaves the list, after one that was made behind its end.
 	for i, want := range []int{1, 0} {
 		b.advance(5 * 24 * time.Hour)
-		if err := b.s.issueCRLs(t.Context()); err != nil {
+		if err := b.s.issueCRLs(t.Context(), true); err != nil {
 			t.Fatal(err)
 		}
 		list := b.waitCRL("main", want)
@@ -168,7 +168,7 @@ func TestCRLUndo(t *testing.T) {
 	c.ok(err)
 	b.waitCRL("main", 1)
 	c.ok(tx.Rollback(t.Context(), 0))
-	if err := b.s.issueCRLs(t.Context()); err != nil {
+	if err := b.s.issueCRLs(t.Context(), true); err != nil {
 		t.Fatal(err)
 	}
 	b.waitCRL("main", 0)
@@ -176,7 +176,7 @@ func TestCRLUndo(t *testing.T) {
 		t.Errorf("state: got %s", st)
 	}
 	c.ok(c.revoke(c.must(c.register(certificate(makeCert(t, b.root("other").Subject, nil).Raw))), kmip.RevocationReasonCodeKeyCompromise))
-	if err := b.s.issueCRLs(t.Context()); err != nil {
+	if err := b.s.issueCRLs(t.Context(), true); err != nil {
 		t.Fatal(err)
 	}
 	b.waitCRL("main", 0)

@@ -120,7 +120,7 @@ func request(t *testing.T) []byte {
 
 func fetch(t *testing.T, url string) []byte {
 	t.Helper()
-	resp, err := http.Get(url) //nolint:noctx // bounded by the server's life
+	resp, err := http.Get(url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +150,7 @@ func openssl(t *testing.T, root *x509.Certificate, list *x509.RevocationList, ce
 			t.Fatal(err)
 		}
 	}
-	cmd := exec.Command(binary, "verify", "-x509_strict", "-crl_check", "-CAfile", "root", "-CRLfile", "crl", "cert") //nolint:noctx // ends by itself
+	cmd := exec.Command(binary, "verify", "-x509_strict", "-crl_check", "-CAfile", "root", "-CRLfile", "crl", "cert")
 	cmd.Dir = dir
 	out, err := cmd.CombinedOutput()
 	if (err == nil) != (problem == "") || !strings.Contains(string(bytes.ToLower(out)), problem) {

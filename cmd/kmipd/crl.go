@@ -1,13 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"path"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -79,12 +79,9 @@ func crlHandler(keys *keystore.Store, log zerolog.Logger) http.Handler {
 			return
 		}
 		w.Header().Set("Content-Type", kind)
-		w.Header().Set("Content-Length", strconv.Itoa(len(der)))
 		w.Header().Set("Cache-Control", "max-age=300")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
-		if r.Method == http.MethodGet {
-			_, _ = w.Write(der) // a client that is gone asks again
-		}
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(der))
 	})
 }
 
