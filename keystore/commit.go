@@ -76,7 +76,7 @@ func (s *Store) commitNew(ctx context.Context, call *kmip.Call, op kmip.Operatio
 		} // else the records may be on disk all the same: settle finds out at the next start
 		return toKMIP(err)
 	}
-	// The log is undone from its end: a replacement must be gone before the replaced object can have its Name back.
+	along := len(gone)
 	for _, g := range gone {
 		txOf(call).wrote(g.UID, g.before)
 	}
@@ -85,6 +85,7 @@ func (s *Store) commitNew(ctx context.Context, call *kmip.Call, op kmip.Operatio
 		if replacedBy(o, gone) != nil {
 			t := txOf(call)
 			t.log[len(t.log)-1].replaced = true
+			along = 0
 			continue
 		}
 		uids = append(uids, o.UID)
@@ -92,7 +93,7 @@ func (s *Store) commitNew(ctx context.Context, call *kmip.Call, op kmip.Operatio
 	if len(uids) == 0 {
 		return nil
 	}
-	return txOf(call).made(ctx, uids)
+	return txOf(call).made(ctx, uids, along)
 }
 
 // replacedBy is the object that o replaces under its own identifier, nil when there is none.

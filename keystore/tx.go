@@ -35,6 +35,7 @@ type tx struct {
 type change struct {
 	uid     string
 	with    []string         // new objects that were made together with this one
+	along   int              // how many changes before this one in the log were written together with it
 	before  *metadata.Record // as it was; nil when the object is new
 	destroy bool             // the end of the token object is left to Commit
 	redo    bool             // the record says so already: there is nothing to take back
@@ -104,10 +105,10 @@ func (t *tx) destroys(uid string) bool {
 	return slices.ContainsFunc(t.log, func(c change) bool { return c.uid == uid && c.destroy })
 }
 
-// made logs new objects that were made together, before anything can go wrong. Nobody knows them yet, so the locks are
-// had at once even when the request's time is up.
-func (t *tx) made(ctx context.Context, uids []string) error {
-	t.log = append(t.log, change{uid: uids[0], with: uids[1:]})
+// made logs new objects that were made together, before anything can go wrong, and together with the last changes in the
+// log, as many as along says. Nobody knows them yet, so the locks are had at once even when the request's time is up.
+func (t *tx) made(ctx context.Context, uids []string, along int) error {
+	t.log = append(t.log, change{uid: uids[0], with: uids[1:], along: along})
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
 	defer cancel()
 	for _, uid := range uids {
@@ -176,7 +177,7 @@ func (t *tx) Rollback(ctx context.Context, mark int) error {
 		return kmip.Errorf(kmip.ResultReasonGeneralFailure, "the changes could not all be taken back").Because(err)
 	}
 	for i := len(t.log) - 1; i >= mark; i-- {
-		if err := t.takeBack(ctx, t.log[i]); err != nil {
+		if err := t.takeBack(ctx, i); err != nil {
 			return kmip.Errorf(kmip.ResultReasonGeneralFailure, "the changes could not all be taken back").Because(err)
 		}
 		t.log = t.log[:i]
@@ -184,7 +185,9 @@ func (t *tx) Rollback(ctx context.Context, mark int) error {
 	return nil
 }
 
-func (t *tx) takeBack(ctx context.Context, c change) error {
+// takeBack takes back entry i of the log. What was written in one batch is taken back in one.
+func (t *tx) takeBack(ctx context.Context, i int) error {
+	c := t.log[i]
 	if c.redo {
 		return nil
 	}
@@ -193,21 +196,40 @@ func (t *tx) takeBack(ctx context.Context, c change) error {
 		return fmt.Errorf("taking back %s: %w", c.uid, err)
 	}
 	if c.before == nil {
-		recs := []*metadata.Record{current}
-		for _, uid := range c.with {
-			rec, err := t.s.meta.Get(ctx, uid)
-			if err != nil {
-				return fmt.Errorf("taking back %s: %w", uid, err)
-			}
-			recs = append(recs, rec)
-		}
-		return t.s.unmake(ctx, recs)
+		return t.takeBackNew(ctx, current, c.with, t.log[i-c.along:i])
 	}
 	restored := c.before.Clone()
 	if c.replaced {
 		return t.s.putBack(ctx, current, restored)
 	}
 	return t.s.meta.Commit(ctx, &metadata.Batch{Puts: []metadata.Put{{Record: restored, Expect: current.Revision}}})
+}
+
+// takeBackNew removes new objects and puts the records back that were changed along with making them.
+func (t *tx) takeBackNew(ctx context.Context, first *metadata.Record, with []string, along []change) error {
+	recs := []*metadata.Record{first}
+	for _, uid := range with {
+		rec, err := t.s.meta.Get(ctx, uid)
+		if err != nil {
+			return fmt.Errorf("taking back %s: %w", uid, err)
+		}
+		recs = append(recs, rec)
+	}
+	var puts []metadata.Put
+	for i := range along {
+		current, err := t.s.meta.Get(ctx, along[i].uid)
+		if err != nil {
+			return fmt.Errorf("taking back %s: %w", along[i].uid, err)
+		}
+		puts = append(puts, metadata.Put{Record: along[i].before.Clone(), Expect: current.Revision})
+	}
+	if err := t.s.unmake(ctx, recs, puts); err != nil {
+		return err
+	}
+	for i := range along {
+		along[i].redo = true
+	}
+	return nil
 }
 
 // end empties the log and releases the locks, newest first.
@@ -219,10 +241,10 @@ func (t *tx) end() {
 	t.held = nil
 }
 
-// unmake removes new objects as if they had never been: records first, under intents that finish the job after a crash,
-// then the token objects.
-func (s *Store) unmake(ctx context.Context, recs []*metadata.Record) error {
-	b, done := &metadata.Batch{}, &metadata.Batch{}
+// unmake removes new objects as if they had never been: records first, with the records that they changed as they were,
+// under intents that finish the job after a crash, then the token objects.
+func (s *Store) unmake(ctx context.Context, recs []*metadata.Record, puts []metadata.Put) error {
+	b, done := &metadata.Batch{Puts: puts}, &metadata.Batch{}
 	for _, rec := range recs {
 		b.Deletes = append(b.Deletes, metadata.Delete{UID: rec.UID, Expect: rec.Revision})
 		if _, on := ref(rec.Handle); on {
