@@ -83,14 +83,14 @@ func parseParameters(text string) (ttlv.Item, error) {
 		field, value, ok := strings.Cut(part, "=")
 		tag, known := kmip.TagByName(strings.TrimSpace(field))
 		if !ok || !known {
-			return ttlv.Item{}, fmt.Errorf("Cryptographic Parameters: %q is not FIELD=VALUE with a field of KMIP, such as Block Cipher Mode", part)
+			return ttlv.Item{}, fmt.Errorf("parameter %q is not FIELD=VALUE with a field of KMIP, such as Block Cipher Mode", part)
 		}
 		b, err := parseField(tag, strings.TrimSpace(value))
 		if err != nil {
 			return ttlv.Item{}, err
 		}
 		if given[tag] != nil {
-			return ttlv.Item{}, fmt.Errorf("Cryptographic Parameters: %s stands twice", kmip.NameOfTag(tag))
+			return ttlv.Item{}, fmt.Errorf("parameter %s stands twice", kmip.NameOfTag(tag))
 		}
 		given[tag] = b
 	}

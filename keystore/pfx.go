@@ -49,6 +49,7 @@ func openPFX(ctx context.Context, der []byte, password, name string) (*pfx, erro
 	own := bytes.Clone(der) // the request's memory is wiped when the request ends
 	go func() {
 		defer func() { <-pfxTurn }()
+		defer clear(own) // a container may hold its key in clear
 		p, err := readPFX(own, password, name)
 		done <- opened{p, err}
 	}()

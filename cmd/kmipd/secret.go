@@ -7,7 +7,7 @@ import (
 	"kmipd/kmip"
 )
 
-const secretHelp = `kmipd secret list [--client NAME]
+const dataHelp = `kmipd secret list [--client NAME]
 kmipd secret show SECRET [--client NAME]
 kmipd secret delete SECRET [--client NAME] [--yes]
 
@@ -19,7 +19,7 @@ deleted. Give --dir or --config to find the server; it may run or not.
 func runSecret(ctx context.Context, s streams, args []string) error {
 	f := flags(s, "secret")
 	c := &objectFlags{}
-	f.Usage = func() { fmt.Fprint(s.out, secretHelp); fmt.Fprint(s.out, f.FlagUsages()) }
+	f.Usage = func() { fmt.Fprint(s.out, dataHelp); fmt.Fprint(s.out, f.FlagUsages()) }
 	c.defineObject(f)
 	f.BoolVarP(&c.yes, "yes", "y", false, "delete without asking")
 	if err := parse(f, args, 2); err != nil {
