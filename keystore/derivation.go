@@ -2,6 +2,7 @@ package keystore
 
 import (
 	"context"
+	"slices"
 
 	"kmipd/fips"
 	"kmipd/hsm"
@@ -65,10 +66,8 @@ func (d *derivation) cryptographicParameters(key object) (*kmip.CryptographicPar
 // sole is the one object of the methods that derive from one thing, be it called key or data.
 func (d *derivation) sole() (object, error) {
 	if d.params.DerivationData != nil {
-		for _, b := range d.bases {
-			if b.ObjectType == kmip.ObjectTypeSecretData {
-				return object{}, errAmbiguous
-			}
+		if d.ambiguous() {
+			return object{}, errAmbiguous
 		}
 		return object{}, badField("the Derivation Method uses either a key or Derivation Data, not both")
 	}
@@ -82,6 +81,11 @@ func (d *derivation) sole() (object, error) {
 	return b, nil
 }
 
+// ambiguous tells that a Secret Data object stands beside Derivation Data.
+func (d *derivation) ambiguous() bool {
+	return slices.ContainsFunc(d.bases, func(b object) bool { return b.ObjectType == kmip.ObjectTypeSecretData })
+}
+
 var errAmbiguous = kmip.Errorf(kmip.ResultReasonInvalidMessage, "Derivation Data is given twice: in Derivation Parameters and by a Secret Data object")
 
 // keyAndData are the key and the data of the methods that apply one to the other. Data that is a Secret Data object comes
@@ -90,8 +94,8 @@ var errAmbiguous = kmip.Errorf(kmip.ResultReasonInvalidMessage, "Derivation Data
 func (s *Store) keyAndData(ctx context.Context, d *derivation) (key object, data hsm.Material, err error) {
 	if given := d.params.DerivationData; given != nil {
 		if len(d.bases) > 1 {
-			if _, err := d.sole(); err == errAmbiguous {
-				return key, nil, err
+			if d.ambiguous() {
+				return key, nil, errAmbiguous
 			}
 			return key, nil, badField("the Derivation Method uses one key")
 		}

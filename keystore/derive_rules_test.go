@@ -3,13 +3,11 @@ package keystore
 import (
 	"bytes"
 	"context"
-	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
-	"math/big"
 	"math/bits"
 	"slices"
 	"testing"
@@ -294,13 +292,15 @@ func TestDeriveAgreement(t *testing.T) { deriveAgreement(t, newBench(t).client("
 
 func deriveAgreement(t *testing.T, c client) {
 	ours := privateOf(t, "7d7dc5f71eb29ddaf80d6214632eeae03d9058af1fb6d22ed80badb62bc1a534")
-	theirs := &ecdsa.PrivateKey{PublicKey: ecdsa.PublicKey{Curve: elliptic.P256(),
-		X: new(big.Int).SetBytes(octetsIn(t, "700c48f77f56584c5cc632ca65640db91b6bacce3a4df6b42ce7cc838833d287")),
-		Y: new(big.Int).SetBytes(octetsIn(t, "db71e509e3fd9b060ddb20ba5c51dcc5948d46fbf640dfe0441782cab85fa4ac"))}}
+	point := octetsIn(t, "04700c48f77f56584c5cc632ca65640db91b6bacce3a4df6b42ce7cc838833d287"+
+		"db71e509e3fd9b060ddb20ba5c51dcc5948d46fbf640dfe0441782cab85fa4ac")
+	public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
+	c.ok(err)
+	theirs := &ecdsa.PrivateKey{PublicKey: *public}
 	usable := []kmip.Attribute{mask(kmip.CryptographicUsageMaskDeriveKey), activeNow()}
-	private, public := privateKey(t, ours), publicKey(t, theirs)
-	private.TemplateAttribute, public.TemplateAttribute = *with(usable...), *with(usable...)
-	priv, pub := c.must(c.register(private)), c.must(c.register(public))
+	half, other := privateKey(t, ours), publicKey(t, theirs)
+	half.TemplateAttribute, other.TemplateAttribute = *with(usable...), *with(usable...)
+	priv, pub := c.must(c.register(half)), c.must(c.register(other))
 	request := func(n int32, uids ...string) *kmip.DeriveKeyRequest {
 		return &kmip.DeriveKeyRequest{ObjectType: kmip.ObjectTypeSecretData, UniqueIdentifier: uids,
 			DerivationMethod: kmip.DerivationMethodAsymmetricKey, TemplateAttribute: secretOf(n)}
@@ -319,7 +319,7 @@ func deriveAgreement(t *testing.T, c client) {
 	signing.PublicKey.KeyBlock.CryptographicAlgorithm = kmip.CryptographicAlgorithmECDSA
 	large, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
 	c.ok(err)
-	other := publicKey(t, large)
+	other = publicKey(t, large)
 	other.TemplateAttribute, other.PublicKey.KeyBlock.CryptographicLength = *with(usable...), ptr(int32(384))
 	inline := request(128, priv, pub)
 	inline.DerivationParameters.DerivationData = []byte("x")
@@ -347,11 +347,9 @@ func deriveAgreement(t *testing.T, c client) {
 // privateOf is a P-256 key by its scalar.
 func privateOf(t *testing.T, scalar string) *ecdsa.PrivateKey {
 	t.Helper()
-	k, err := ecdh.P256().NewPrivateKey(octetsIn(t, scalar))
+	k, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), octetsIn(t, scalar))
 	if err != nil {
 		t.Fatal(err)
 	}
-	point := k.PublicKey().Bytes()
-	return &ecdsa.PrivateKey{D: new(big.Int).SetBytes(octetsIn(t, scalar)), PublicKey: ecdsa.PublicKey{Curve: elliptic.P256(),
-		X: new(big.Int).SetBytes(point[1:33]), Y: new(big.Int).SetBytes(point[33:])}}
+	return k
 }

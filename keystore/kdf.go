@@ -78,6 +78,7 @@ func (f prf) kdf108(ctx context.Context, mode mode108, counterOctets int, iv, fi
 	}
 	var before []byte // K(i-1) or A(i)
 	switch mode {
+	case counterMode:
 	case feedbackMode:
 		before = iv
 	case doublePipeline:

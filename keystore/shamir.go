@@ -82,6 +82,7 @@ func (h *sharing) split(secret []byte, random func(int) ([]byte, error)) ([]hsm.
 		return h.splitXOR(secret, random)
 	case kmip.SplitKeyMethodPolynomialSharingPrimeField:
 		return h.splitPrime(secret, random)
+	case kmip.SplitKeyMethodPolynomialSharingGF2_8, kmip.SplitKeyMethodPolynomialSharingGF2_16:
 	}
 	f := h.field()
 	// A secret that is no whole number of elements is filled with a zero at its end.
@@ -158,6 +159,7 @@ func (h *sharing) shareOctets(n int) int {
 		return (h.prime.BitLen() + 7) / 8
 	case kmip.SplitKeyMethodPolynomialSharingGF2_16:
 		return (n + 1) / 2 * 2
+	case kmip.SplitKeyMethodXOR, kmip.SplitKeyMethodPolynomialSharingGF2_8:
 	}
 	return n
 }
@@ -217,6 +219,7 @@ func (h *sharing) joined(parts []share) (hsm.Material, error) {
 		return out, nil
 	case kmip.SplitKeyMethodPolynomialSharingPrimeField:
 		return h.joinedPrime(parts)
+	case kmip.SplitKeyMethodPolynomialSharingGF2_8, kmip.SplitKeyMethodPolynomialSharingGF2_16:
 	}
 	f := h.field()
 	if len(parts[0].value)%f.octets != 0 {
