@@ -9,12 +9,13 @@ import (
 	"time"
 
 	"kmipd/hsm"
+	"kmipd/keystore/keyform"
 	"kmipd/kmip"
 	"kmipd/kmip/ttlv"
 )
 
 // Certify makes a certificate for a public key (KMIP 1.4 section 4.7): by a certificate request, or by the attributes of
-// the request. A call without target has a certificate request, whose key it registers first: "this request supports the
+// the request. A call without target has a certificate request, whose key it registers, too: "this request supports the
 // certification of a new public key", and the certificate needs a Public Key to link to.
 func (s *Store) Certify(ctx context.Context, call *kmip.Call, req *kmip.CertifyRequest) (*kmip.CertifyResponse, error) {
 	w, err := s.certificateRequest(req.CertificateRequestType, req.CertificateRequest)
@@ -25,48 +26,67 @@ func (s *Store) Certify(ctx context.Context, call *kmip.Call, req *kmip.CertifyR
 	if err != nil {
 		return nil, err
 	}
-	target := *call
-	if target.Target == "" {
-		if target.Target, err = s.registerKeyOf(ctx, call, w); err != nil {
-			return nil, err
-		}
-	}
-	pub, err := txOf(call).change(ctx, &target)
-	if err != nil {
-		return nil, err
-	}
-	key, err := s.certifiable(ctx, call, pub)
-	if err != nil {
-		return nil, err
-	}
 	o := s.newRecord(call, kmip.ObjectTypeCertificate)
 	if err := o.apply(levels); err != nil {
 		return nil, err
 	}
-	switch {
-	case w == nil:
-		w, err = wishOf(levels, key, o, pub)
-	case !equalKeys(w.key, key):
-		err = notSigned("its public key is another one", nil)
+	n := issuing{op: kmip.OperationCertify, cert: o, levels: levels, wish: w}
+	if call.Target == "" {
+		err = s.certifyNew(call, &n)
+	} else {
+		err = s.certifyStored(ctx, call, &n)
 	}
 	if err != nil {
 		return nil, err
 	}
-	gone := replaced{object: pub, before: pub.Clone()}
-	o.link(kmip.LinkTypePublicKeyLink, pub.UID)
-	pub.link(kmip.LinkTypeCertificateLink, o.UID)
-	pub.changed(call.Now)
-	if err := s.certify(ctx, call, kmip.OperationCertify, o, levels, w, pub.usage(), "", gone); err != nil {
+	if err := s.certify(ctx, call, &n); err != nil {
 		return nil, err
 	}
 	return &kmip.CertifyResponse{UniqueIdentifier: o.UID}, nil
 }
 
-// certify issues the certificate of a new object and commits it with the objects that change with it. inherited is the
-// profile of a certificate that it renews.
-func (s *Store) certify(ctx context.Context, call *kmip.Call, op kmip.Operation, o object, levels []level, w *wish,
-	mask kmip.CryptographicUsageMask, inherited string, gone ...replaced) error {
-	p, err := s.profile(call, levels, inherited)
+// issuing is a certificate on its way.
+type issuing struct {
+	op      kmip.Operation
+	cert    object
+	levels  []level
+	wish    *wish
+	mask    kmip.CryptographicUsageMask // what the public key may do
+	profile string                      // of the certificate that this one renews
+	gone    []replaced
+	// also are objects that are made with it, and makeKey puts them on the token; nil for none.
+	also    []object
+	makeKey func(context.Context) error
+}
+
+// certifyStored links the certificate and the Public Key that the call is about.
+func (s *Store) certifyStored(ctx context.Context, call *kmip.Call, n *issuing) error {
+	pub, err := txOf(call).change(ctx, call)
+	if err != nil {
+		return err
+	}
+	key, err := s.certifiable(ctx, call, pub)
+	if err != nil {
+		return err
+	}
+	if n.wish == nil {
+		if n.wish, err = wishOf(n.levels, key, n.cert, pub); err != nil {
+			return err
+		}
+	} else if !equalKeys(n.wish.key, key) {
+		return notSigned("its public key is another one", nil)
+	}
+	g := replaced{object: pub, before: pub.Clone()}
+	n.cert.link(kmip.LinkTypePublicKeyLink, pub.UID)
+	pub.link(kmip.LinkTypeCertificateLink, n.cert.UID)
+	pub.changed(call.Now)
+	n.mask, n.gone = pub.usage(), []replaced{g}
+	return nil
+}
+
+// certify issues the certificate of a new object and commits it with the objects that change with it.
+func (s *Store) certify(ctx context.Context, call *kmip.Call, n *issuing) error {
+	p, err := s.profile(call, n.levels, n.profile)
 	if err != nil {
 		return err
 	}
@@ -74,6 +94,7 @@ func (s *Store) certify(ctx context.Context, call *kmip.Call, op kmip.Operation,
 	if err != nil {
 		return err
 	}
+	o, w := n.cert, n.wish
 	if err := o.checkDates(); err != nil {
 		return err
 	}
@@ -84,29 +105,33 @@ func (s *Store) certify(ctx context.Context, call *kmip.Call, op kmip.Operation,
 	if w.notAfter.IsZero() {
 		w.notAfter = o.date("Deactivation Date")
 	}
-	der, err := s.issue(ctx, a, p, w, mask, call.Now)
+	der, err := s.issue(ctx, a, p, w, n.mask, call.Now)
+	if err != nil {
+		return err
+	}
+	cert, err := x509.ParseCertificate(der)
 	if err != nil {
 		return err
 	}
 	o.put(attrAuthority, textValue(a.name))
 	o.put(attrProfile, textValue(p.Name))
 	if p.SetDates {
-		if err := o.setDates(der); err != nil {
-			return err
-		}
+		o.setDates(cert)
 	}
 	s.place(o)
-	return s.commitNew(ctx, call, op, []object{o}, gone, func(ctx context.Context) error {
+	objs := append([]object{o}, n.also...)
+	return s.commitNew(ctx, call, n.op, append(objs, s.newEntry(a, cert, o)), n.gone, func(ctx context.Context) error {
+		if n.makeKey != nil {
+			if err := n.makeKey(ctx); err != nil {
+				return err
+			}
+		}
 		return s.storeCertificate(ctx, call, o, der)
 	})
 }
 
 // setDates gives the object the dates of its certificate where it has none.
-func (o object) setDates(der []byte) error {
-	c, err := x509.ParseCertificate(der)
-	if err != nil {
-		return err
-	}
+func (o object) setDates(c *x509.Certificate) {
 	for _, d := range []struct {
 		name string
 		at   time.Time
@@ -115,7 +140,6 @@ func (o object) setDates(der []byte) error {
 			o.put(d.name, timeValue(d.at))
 		}
 	}
-	return nil
 }
 
 // certifiable is the public key of an object that can be certified (KMIP 1.4 section 11.8: else Permission Denied).
@@ -146,34 +170,47 @@ func (s *Store) certifiable(ctx context.Context, call *kmip.Call, pub object) (c
 	return key, nil
 }
 
-// registerKeyOf registers the public key of a certificate request and gives its Unique Identifier.
-func (s *Store) registerKeyOf(ctx context.Context, call *kmip.Call, w *wish) (string, error) {
+// certifyNew makes a Public Key object of the key of a certificate request, in the same commit as the certificate.
+func (s *Store) certifyNew(call *kmip.Call, n *issuing) error {
+	w := n.wish
 	if w == nil {
-		return "", kmip.Errorf(kmip.ResultReasonItemNotFound, "neither a Unique Identifier nor a Certificate Request is given")
+		return kmip.Errorf(kmip.ResultReasonItemNotFound, "neither a Unique Identifier nor a Certificate Request is given")
 	}
 	spki, err := x509.MarshalPKIXPublicKey(w.key)
 	if err != nil {
-		return "", because(denied("a public key of this kind cannot be certified"), err)
+		return because(denied("a public key of this kind cannot be certified"), err)
 	}
-	mask := kmip.CryptographicUsageMaskVerify
-	if w.usage&(x509.KeyUsageKeyEncipherment) != 0 {
-		mask |= kmip.CryptographicUsageMaskWrapKey
-	}
-	if w.usage&x509.KeyUsageDataEncipherment != 0 {
-		mask |= kmip.CryptographicUsageMaskEncrypt
-	}
-	if w.usage&x509.KeyUsageKeyAgreement != 0 {
-		mask |= kmip.CryptographicUsageMaskKeyAgreement
-	}
+	n.mask = kmip.CryptographicUsageMaskVerify | maskOf(w.usage)
+	pub := s.newRecord(call, kmip.ObjectTypePublicKey)
+	pub.put("Cryptographic Usage Mask", intValue(n.mask))
 	material := ttlv.Make(ttlv.AppendBytes(nil, kmip.TagKeyMaterial, spki))
-	resp, err := s.Register(ctx, call, &kmip.RegisterRequest{ObjectType: kmip.ObjectTypePublicKey,
-		TemplateAttribute: kmip.TemplateAttribute{Attribute: []kmip.Attribute{{AttributeName: "Cryptographic Usage Mask", AttributeValue: intValue(mask)}}},
-		PublicKey: &kmip.PublicKey{KeyBlock: kmip.KeyBlock{KeyFormatType: kmip.KeyFormatTypeX509,
-			KeyValue: ttlv.Make((&kmip.KeyValue{KeyMaterial: material}).Append(nil, kmip.TagKeyValue, kmip.V1_4))}}})
+	k, err := keyform.Parse(kmip.ObjectTypePublicKey, &kmip.KeyBlock{KeyFormatType: kmip.KeyFormatTypeX509,
+		KeyValue: ttlv.Make((&kmip.KeyValue{KeyMaterial: material}).Append(nil, kmip.TagKeyValue, kmip.V1_4))}, keyform.Given{})
 	if err != nil {
-		return "", err
+		return err
 	}
-	return resp.UniqueIdentifier, nil
+	if n.makeKey, err = s.plainKey(call, pub, &intake{op: n.op}, k, &frame{}); err != nil {
+		return err
+	}
+	n.cert.link(kmip.LinkTypePublicKeyLink, pub.UID)
+	pub.link(kmip.LinkTypeCertificateLink, n.cert.UID)
+	n.also = []object{pub}
+	return nil
+}
+
+// maskOf is what a keyUsage allows a public key besides verifying.
+func maskOf(u x509.KeyUsage) (mask kmip.CryptographicUsageMask) {
+	for usage, m := range map[x509.KeyUsage]kmip.CryptographicUsageMask{
+		x509.KeyUsageContentCommitment: kmip.CryptographicUsageMaskContentCommitment,
+		x509.KeyUsageKeyEncipherment:   kmip.CryptographicUsageMaskWrapKey,
+		x509.KeyUsageDataEncipherment:  kmip.CryptographicUsageMaskEncrypt,
+		x509.KeyUsageKeyAgreement:      kmip.CryptographicUsageMaskKeyAgreement,
+	} {
+		if u&usage != 0 {
+			mask |= m
+		}
+	}
+	return mask
 }
 
 // wishOf is what the attributes of a request without certificate request ask for. It must then say that an X.509
@@ -230,19 +267,18 @@ func (s *Store) ReCertify(ctx context.Context, call *kmip.Call, req *kmip.ReCert
 	if err != nil {
 		return nil, err
 	}
-	all := []replaced{gone}
+	n := issuing{op: kmip.OperationReCertify, cert: o, levels: levels, wish: w, mask: mask, gone: []replaced{gone}}
 	if pub.Record != nil {
 		g := replaced{object: pub, before: pub.Clone()}
 		o.link(kmip.LinkTypePublicKeyLink, pub.UID)
 		pub.relink(kmip.LinkTypeCertificateLink, old.UID, o.UID)
 		pub.changed(call.Now)
-		all = append(all, g)
+		n.gone = append(n.gone, g)
 	}
-	inherited := ""
 	if v := old.get(attrProfile); v.Type == ttlv.TextString {
-		inherited = v.Text()
+		n.profile = v.Text()
 	}
-	if err := s.certify(ctx, call, kmip.OperationReCertify, o, levels, w, mask, inherited, all...); err != nil {
+	if err := s.certify(ctx, call, &n); err != nil {
 		return nil, err
 	}
 	return &kmip.ReCertifyResponse{UniqueIdentifier: o.UID}, nil
@@ -266,7 +302,7 @@ func (s *Store) renewable(ctx context.Context, call *kmip.Call, old object) (*x5
 	}
 	der, err := s.token.Export(ctx, r, 0)
 	if err != nil {
-		return nil, toKMIP(err)
+		return nil, cryptoError(err)
 	}
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {
@@ -315,16 +351,5 @@ func (s *Store) keyOf(ctx context.Context, call *kmip.Call, old object, cert *x5
 			return pub, pub.usage(), nil
 		}
 	}
-	mask := kmip.CryptographicUsageMaskVerify
-	for usage, m := range map[x509.KeyUsage]kmip.CryptographicUsageMask{
-		x509.KeyUsageContentCommitment: kmip.CryptographicUsageMaskContentCommitment,
-		x509.KeyUsageKeyEncipherment:   kmip.CryptographicUsageMaskWrapKey,
-		x509.KeyUsageDataEncipherment:  kmip.CryptographicUsageMaskEncrypt,
-		x509.KeyUsageKeyAgreement:      kmip.CryptographicUsageMaskKeyAgreement,
-	} {
-		if cert.KeyUsage&usage != 0 {
-			mask |= m
-		}
-	}
-	return none, mask, nil
+	return none, kmip.CryptographicUsageMaskVerify | maskOf(cert.KeyUsage), nil
 }

@@ -17,18 +17,23 @@ import (
 	"kmipd/metadata"
 )
 
-// Revocation lists (RFC 5280 section 5). Revoke of a certificate that an authority of this server issued writes, in the
-// same batch as the certificate's record, an entry: a record of the authorities' owner that outlives the certificate's. A
+// Revocation lists (RFC 5280 section 5). Each certificate that an authority issues has an entry, made with it and outliving
+// it: a record of the authorities' owner, which says what object of which client it is. No client can make one, nor revoke a
+// copy of a certificate of somebody else. Revoke notes the revocation in the entry, in the same batch as in the object. A
 // goroutine of its own makes CRLs of the entries, so that nobody waits for a signature of the authority, and whatever
 // stopped it is made good at the next start. A CRL is stored before it is shown, so that its number cannot come twice.
 
 // The attributes of an entry.
 const (
-	attrSerial   = "y-Serial"
-	attrRevoked  = "y-Revoked"
-	attrReason   = "y-Reason"  // a Revocation Reason Code
-	attrOccurred = "y-Invalid" // since when the key is thought to be known to others
-	attrExpires  = "y-Expires"
+	attrSerial  = "y-Serial"
+	attrExpires = "y-Expires"
+	attrObject  = "y-Object" // Unique Identifier
+	attrClient  = "y-Client"
+	// Those of a certificate that is revoked. The first is the name of the authority, by which the entry is found.
+	attrRevokedBy = "y-Revoked by"
+	attrRevoked   = "y-Revoked"
+	attrReason    = "y-Reason"  // a Revocation Reason Code
+	attrOccurred  = "y-Invalid" // since when the key is thought to be known to others
 )
 
 // publishedCRL is the present CRL of an authority.
@@ -42,81 +47,88 @@ type publishedCRL struct {
 func crlSetting(name string) string { return "crl/" + name }
 
 func entryUID(authority string, serial []byte) string {
-	return "crl-" + authority + "-" + hex.EncodeToString(serial)
+	return "certificate-" + authority + "-" + hex.EncodeToString(serial)
+}
+
+// newEntry is the entry of a new certificate.
+func (s *Store) newEntry(a *authority, cert *x509.Certificate, o object) object {
+	serial := cert.SerialNumber.Bytes()
+	e := object{&metadata.Record{UID: entryUID(a.name, serial), Owner: caOwner, Created: s.created(), Phase: metadata.PhaseLive,
+		ObjectType: kmip.ObjectTypeOpaqueObject}}
+	e.put(attrSerial, bytesValue(serial))
+	e.put(attrExpires, timeValue(cert.NotAfter))
+	e.put(attrObject, textValue(o.UID))
+	e.put(attrClient, bytesValue([]byte(o.Owner)))
+	return e
 }
 
 // saveRevoked is save for an object that Revoke changed.
 func (t *tx) saveRevoked(ctx context.Context, o object, before *metadata.Record) error {
-	b := &metadata.Batch{Puts: []metadata.Put{{Record: o.Record, Expect: before.Revision}}}
-	name := o.get(attrAuthority)
-	if o.ObjectType != kmip.ObjectTypeCertificate || name.Type != ttlv.TextString {
-		return t.save(ctx, o, before)
-	}
-	entry, old, err := t.s.entry(ctx, o, name.Text())
+	e, err := t.s.entry(ctx, o)
 	if err != nil {
 		return err
 	}
-	put := metadata.Put{Record: entry.Record}
-	if old != nil {
-		put.Expect = old.Revision
+	if e.Record == nil {
+		return t.save(ctx, o, before)
 	}
-	b.Puts = append(b.Puts, put)
+	was := e.Clone()
+	if err := e.revoke(o); err != nil {
+		return err
+	}
+	b := &metadata.Batch{Puts: []metadata.Put{{Record: o.Record, Expect: before.Revision}, {Record: e.Record, Expect: was.Revision}}}
 	t.answer(b, o)
 	if err := t.s.meta.Commit(ctx, b); err != nil {
 		return err
 	}
+	t.wrote(e.UID, was)
 	t.wrote(o.UID, before)
-	t.wrote(entry.UID, old) // nil for a new one: undoing removes it
+	t.log[len(t.log)-1].along = 1
 	t.s.wakeCRLs()
 	return nil
 }
 
-// entry is the entry of a revoked certificate, and the record that it takes the place of.
-func (s *Store) entry(ctx context.Context, o object, authority string) (object, *metadata.Record, error) {
+// entry finds the entry of a certificate; the zero object when no authority of this server issued it as this object.
+func (s *Store) entry(ctx context.Context, o object) (object, error) {
+	name := o.get(attrAuthority)
+	if o.ObjectType != kmip.ObjectTypeCertificate || name.Type != ttlv.TextString {
+		return object{}, nil
+	}
 	var id kmip.X509CertificateIdentifier
-	if err := id.Decode(o.get("X.509 Certificate Identifier")); err != nil {
-		return object{}, nil, err
-	}
 	var serial *big.Int
-	if err := unmarshalAll(id.CertificateSerialNumber, &serial); err != nil {
-		return object{}, nil, err
+	if id.Decode(o.get("X.509 Certificate Identifier")) != nil || unmarshalAll(id.CertificateSerialNumber, &serial) != nil {
+		return object{}, nil
 	}
-	r, _ := ref(o.Handle)
-	expires := s.cfg.Clock().AddDate(0, 0, maxDays) // of a certificate that is gone from the token
-	if der, err := s.token.Export(ctx, r, 0); err == nil {
-		if cert, err := x509.ParseCertificate(der); err == nil {
-			expires = cert.NotAfter
-		}
+	rec, err := s.meta.Get(ctx, entryUID(name.Text(), serial.Bytes()))
+	if isNotFound(err) {
+		return object{}, nil
+	} else if err != nil {
+		return object{}, err
 	}
-	uid := entryUID(authority, serial.Bytes())
-	old, err := s.meta.Get(ctx, uid)
-	if err != nil && !isNotFound(err) {
-		return object{}, nil, err
+	e := object{rec}
+	if e.Owner != caOwner || string(e.get(attrObject).Value) != o.UID || string(e.get(attrClient).Value) != o.Owner {
+		return object{}, nil // its attributes were imported, or set by an administrator
 	}
-	e := object{&metadata.Record{UID: uid, Owner: caOwner, Created: s.created(), Phase: metadata.PhaseLive, ObjectType: kmip.ObjectTypeOpaqueObject}}
-	if err != nil {
-		old = nil
-	} else {
-		e = object{old.Clone()}
-	}
+	return e, nil
+}
+
+// revoke notes in the entry that its object was revoked. The date of the first revocation counts, the reason of the last.
+func (o object) revoke(cert object) error {
 	var reason kmip.RevocationReason
-	if err := reason.Decode(o.get("Revocation Reason")); err != nil {
-		return object{}, nil, err
+	if err := reason.Decode(cert.get("Revocation Reason")); err != nil {
+		return err
 	}
-	revoked := o.get("Compromise Date")
+	revoked := cert.get("Compromise Date")
 	if revoked.IsZero() {
-		revoked = o.get("Deactivation Date")
+		revoked = cert.get("Deactivation Date")
 	} else {
-		e.put(attrOccurred, o.get("Compromise Occurrence Date").Clone())
+		o.put(attrOccurred, cert.get("Compromise Occurrence Date").Clone())
 	}
-	if e.get(attrRevoked).IsZero() { // the first revocation counts
-		e.put(attrRevoked, revoked.Clone())
-		e.put(attrExpires, timeValue(expires))
+	if o.get(attrRevoked).IsZero() {
+		o.put(attrRevoked, revoked.Clone())
 	}
-	e.put(attrAuthority, textValue(authority))
-	e.put(attrSerial, bytesValue(serial.Bytes()))
-	e.put(attrReason, intValue(int32(reason.RevocationReasonCode)))
-	return e, old, nil
+	o.put(attrRevokedBy, cert.get(attrAuthority).Clone())
+	o.put(attrReason, intValue(int32(reason.RevocationReasonCode)))
+	return nil
 }
 
 // crlReasons are the reason codes of RFC 5280 section 5.3.1; what is not here is unspecified, which has no extension.
@@ -142,7 +154,7 @@ func (o object) revoked() (x509.RevocationListEntry, time.Time) {
 // entries are the certificates of an authority that are revoked at present, by serial number. One that has ended stays
 // until it was on a CRL made after its end (RFC 5280 section 3.3).
 func (s *Store) entries(ctx context.Context, a *authority, last time.Time) ([]x509.RevocationListEntry, error) {
-	term, _ := metadata.QueryTerm(attrAuthority, textValue(a.name))
+	term, _ := metadata.QueryTerm(attrRevokedBy, textValue(a.name))
 	found, err := s.meta.Locate(ctx, metadata.Query{Owner: caOwner, Max: -1, Terms: []metadata.Term{term}})
 	if err != nil {
 		return nil, err

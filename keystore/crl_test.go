@@ -227,3 +227,23 @@ func TestCertificateJobs(t *testing.T) {
 	}
 	b.wantClean()
 }
+
+// A client cannot revoke the certificate of another one by importing a copy of it as if an authority had issued it so.
+func TestRevokeCopy(t *testing.T) {
+	b := newBench(t)
+	b.root("main")
+	alice, mallory := b.client("alice"), b.client("mallory")
+	cert := alice.x509(alice.must(alice.certify("", pkcs10(csr(t, newECKey(t))))))
+	_, err := do(mallory, kmip.OperationImport, "", mallory.s.Import, &kmip.ImportRequest{UniqueIdentifier: "copy", ObjectType: kmip.ObjectTypeCertificate,
+		Attribute:   []kmip.Attribute{at("y-Certification Authority", textValue("main"))},
+		Certificate: &kmip.Certificate{CertificateType: kmip.CertificateTypeX509, CertificateValue: cert.Raw}})
+	mallory.ok(err)
+	mallory.ok(mallory.revoke("copy", kmip.RevocationReasonCodeKeyCompromise))
+	if err := b.s.issueCRLs(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	b.waitCRL("main", 0)
+	if got, err := alice.validate(inline(cert)); err != nil || got != kmip.ValidityIndicatorValid {
+		t.Errorf("got %s, %v", got, err)
+	}
+}

@@ -59,9 +59,6 @@ func jobAnswer(op kmip.Operation, objs []object) appender {
 	case kmip.OperationReKeyKeyPair:
 		return &kmip.ReKeyKeyPairResponse{PrivateKeyUniqueIdentifier: uid, PublicKeyUniqueIdentifier: objs[1].UID}
 	case kmip.OperationCertify:
-		if objs[0].ObjectType == kmip.ObjectTypePublicKey {
-			return nil // the key of its certificate request, which is registered first
-		}
 		return &kmip.CertifyResponse{UniqueIdentifier: uid}
 	case kmip.OperationReCertify:
 		return &kmip.ReCertifyResponse{UniqueIdentifier: uid}

@@ -173,7 +173,7 @@ func scenes(t testing.TB) []scene {
 
 // TestFailureMatrix makes every step of every changing operation fail in every way, and of its rollback too.
 func TestFailureMatrix(t *testing.T) {
-	for _, sc := range append(scenes(t), derivationScenes()...) {
+	for _, sc := range append(append(scenes(t), derivationScenes()...), certificateScenes()...) {
 		for _, rollback := range []bool{false, true} {
 			name := sc.name
 			if rollback {

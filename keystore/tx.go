@@ -202,7 +202,35 @@ func (t *tx) takeBack(ctx context.Context, i int) error {
 	if c.replaced {
 		return t.s.putBack(ctx, current, restored)
 	}
-	return t.s.meta.Commit(ctx, &metadata.Batch{Puts: []metadata.Put{{Record: restored, Expect: current.Revision}}})
+	puts, err := t.putsBack(ctx, t.log[i-c.along:i])
+	if err != nil {
+		return err
+	}
+	if err := t.s.meta.Commit(ctx, &metadata.Batch{Puts: append(puts, metadata.Put{Record: restored, Expect: current.Revision})}); err != nil {
+		return err
+	}
+	doneWith(t.log[i-c.along : i])
+	return nil
+}
+
+// putsBack are the records of changes as they were.
+func (t *tx) putsBack(ctx context.Context, along []change) ([]metadata.Put, error) {
+	var puts []metadata.Put
+	for i := range along {
+		current, err := t.s.meta.Get(ctx, along[i].uid)
+		if err != nil {
+			return nil, fmt.Errorf("taking back %s: %w", along[i].uid, err)
+		}
+		puts = append(puts, metadata.Put{Record: along[i].before.Clone(), Expect: current.Revision})
+	}
+	return puts, nil
+}
+
+// doneWith marks changes that were taken back with another one.
+func doneWith(along []change) {
+	for i := range along {
+		along[i].redo = true
+	}
 }
 
 // takeBackNew removes new objects and puts the records back that were changed along with making them.
@@ -215,20 +243,14 @@ func (t *tx) takeBackNew(ctx context.Context, first *metadata.Record, with []str
 		}
 		recs = append(recs, rec)
 	}
-	var puts []metadata.Put
-	for i := range along {
-		current, err := t.s.meta.Get(ctx, along[i].uid)
-		if err != nil {
-			return fmt.Errorf("taking back %s: %w", along[i].uid, err)
-		}
-		puts = append(puts, metadata.Put{Record: along[i].before.Clone(), Expect: current.Revision})
+	puts, err := t.putsBack(ctx, along)
+	if err != nil {
+		return err
 	}
 	if err := t.s.unmake(ctx, recs, puts); err != nil {
 		return err
 	}
-	for i := range along {
-		along[i].redo = true
-	}
+	doneWith(along)
 	return nil
 }
 

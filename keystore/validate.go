@@ -266,7 +266,7 @@ func (s *Store) isRevoked(ctx context.Context, l chainLink, at time.Time) (bool,
 		if from.IsZero() {
 			from = object{rec}.date(attrRevoked)
 		}
-		if !from.After(at) {
+		if !from.IsZero() && !from.After(at) {
 			return true, nil
 		}
 	}
