@@ -289,6 +289,8 @@ func jobOf(rec *metadata.Job) *kmip.Job {
 		job.State, job.Failure = kmip.JobFailed, kmip.Errorf(rec.Reason, "%s", rec.Message)
 	case metadata.JobCanceled:
 		job.State = kmip.JobCanceled
+	case metadata.JobWaiting, metadata.JobQueued:
+		job.State = kmip.JobPending
 	}
 	return job
 }

@@ -50,6 +50,7 @@ func tokenError(token *hsm.Error, err error) error {
 		return kmip.Errorf(kmip.ResultReasonGeneralFailure, "the object is missing on the token").Because(err)
 	case hsm.KindUnavailable:
 		return kmip.Errorf(kmip.ResultReasonGeneralFailure, "the token is not available; try again").Because(err)
+	case hsm.KindInternal, hsm.KindExists: // the server's or the token's own fault
 	case hsm.KindFull:
 		return kmip.Errorf(kmip.ResultReasonGeneralFailure, "the token has no room for another object").Because(err)
 	}

@@ -112,8 +112,7 @@ func (c *source) serve(ctx context.Context, s streams, ready func(net.Addr)) (er
 	case <-ctx.Done():
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.ShutdownTimeout)
 		defer cancel()
-		err = srv.Shutdown(end)
-		<-served
+		err = errors.Join(srv.Shutdown(end), <-served)
 		if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 			err = errors.Join(cause, err)
 		}

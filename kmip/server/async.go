@@ -137,7 +137,9 @@ func (s *Server) work() {
 			s.pause(time.Second)
 			continue
 		}
-		s.do(s.base, job)
+		if _, failure := s.do(s.base, job); failure != nil {
+			s.cfg.Logger.Debug().Err(failure).Msg("a job failed; its answer says so") // do has logged it with its cause
+		}
 	}
 }
 

@@ -25,7 +25,6 @@ type site struct {
 	auth *fakeAuth
 	addr string
 	log  *syncBuffer
-	now  func() time.Time
 	done chan error // what Serve returned
 }
 

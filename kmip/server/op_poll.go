@@ -38,6 +38,7 @@ func poll(ctx context.Context, c *call, item ttlv.Item) (payload, error) {
 		failure = kmip.Errorf(kmip.ResultReasonOperationCanceledByRequester, "the operation was canceled")
 	case kmip.JobYours:
 		response, failure = c.srv.do(ctx, job)
+	case kmip.JobDone, kmip.JobFailed: // the answer is in the job
 	}
 	c.answers = job.Operation
 	c.Target = job.Target

@@ -330,7 +330,7 @@ func TestLockAndClose(t *testing.T) {
 			}
 			time.Sleep(time.Millisecond)
 		}
-		go func() { _ = <-closed }()
+		go func() { <-closed }() //nolint:errcheck // the test is over
 		return nil
 	})
 	if err != nil {

@@ -177,7 +177,7 @@ func (s *Session) noteOrigins(got *rawttlv.Node) {
 		if i >= len(items) {
 			return
 		}
-		from := originUnknown
+		var from origin
 		switch s.reg.ValueName(s.tags.operation, rawttlv.Enumeration, items[i].Child(s.tags.operation).Enum()) {
 		case "Register":
 			from = originRegistered
