@@ -27,7 +27,9 @@ func async(a ask) ask {
 	return a
 }
 
-func pair() askItem { return askItem{op: kmip.OperationCreateKeyPair, payload: &kmip.CreateKeyPairRequest{}} }
+func pair() askItem {
+	return askItem{op: kmip.OperationCreateKeyPair, payload: &kmip.CreateKeyPairRequest{}}
+}
 
 func pollFor(id []byte) ask {
 	return one(kmip.V1_2, kmip.OperationPoll, &kmip.PollRequest{AsynchronousCorrelationValue: id})
