@@ -111,16 +111,19 @@ func joined(title string, problems []error) error {
 	case len(problems) == 0:
 		return nil
 	case len(problems) == 1:
-		return usageError("%v", problems[0])
+		return usageError("%s", message(problems[0]))
 	case title == "":
 		title = "several things are wrong"
 	}
 	lines := make([]string, len(problems))
 	for i, p := range problems {
-		lines[i] = "\n  " + p.Error()
+		lines[i] = "\n  " + message(p)
 	}
 	return usageError("%s:%s", title, strings.Join(lines, ""))
 }
+
+// message is the text of a problem that may be a usage error already.
+func message(err error) string { return strings.TrimSuffix(err.Error(), ": "+errUsage.Error()) }
 
 // parseVersion reads a version that this package's payloads can be sent in.
 func parseVersion(s string) (kmip.Version, error) {

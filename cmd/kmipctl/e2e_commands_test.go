@@ -25,6 +25,10 @@ func TestEndToEnd(t *testing.T) {
 		{"server", (*rig).server}, {"life of a key", (*rig).life}, {"attributes", (*rig).attributes}, {"locate", (*rig).locate},
 		{"key pairs", (*rig).pairs}, {"register and get", (*rig).registerAll}, {"private keys", (*rig).privateKeys},
 		{"wrapping", (*rig).wrap}, {"templates", (*rig).templates}, {"credentials", (*rig).credentials}, {"failures", (*rig).failures},
+		{"leases and archive", (*rig).leases}, {"re-key", (*rig).reKey}, {"derive", (*rig).derive}, {"split", (*rig).split},
+		{"export and import", (*rig).exports}, {"encrypt", (*rig).encrypt}, {"large files", (*rig).large}, {"RSA encryption", (*rig).rsaEncrypt},
+		{"sign", (*rig).sign}, {"mac", (*rig).mac}, {"hash and random", (*rig).hashes}, {"certificates", (*rig).certificates},
+		{"asynchronous", (*rig).asynchronous},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.run(r, t) })
 	}

@@ -33,24 +33,32 @@ written as PEM.`,
 
 type get struct {
 	target
+	fetch
+	pem bool
+}
+
+// fetch is the flags of the operations that let an object out: in which form, and where it goes.
+type fetch struct {
 	wrapping
-	format, compression, wrapType, wrapWith, out string
-	wrapAttributes                               []string
-	force, show, pem                             bool
+	delivery
+	format, compression, wrapType, wrapWith string
+	wrapAttributes                          []string
 }
 
 func (g *get) define(f *pflag.FlagSet) {
 	g.target.define(f)
+	g.fetch.define(f)
+	g.defineSecret(f, "the material")
+	f.BoolVar(&g.pem, "pem", false, "write or show PEM")
+}
+
+func (g *fetch) define(f *pflag.FlagSet) {
 	f.StringVar(&g.format, "format", "", "Key Format `Type`: raw, opaque, pkcs1, pkcs8, x509, ecprivatekey, transparent-... (default: the server's)")
 	f.StringVar(&g.compression, "compression", "", "Key Compression Type: ec-public-key-type-uncompressed, ec-public-key-type-x9.62-compressed-prime, ...")
 	f.StringVar(&g.wrapType, "wrap-type", "", "Key Wrap Type: not-wrapped or as-registered (KMIP 1.4)")
 	f.StringVar(&g.wrapWith, "wrap-with", "", "Unique `Identifier` of the key to wrap with")
 	g.wrapping.define(f)
 	f.StringArrayVar(&g.wrapAttributes, "wrap-attribute", nil, "`name` of an attribute to wrap with the key; may be repeated")
-	f.StringVar(&g.out, "out", "", "`file` to write the material to, readable by you alone; - for standard output")
-	f.BoolVar(&g.force, "force", false, "let --out replace a file")
-	f.BoolVar(&g.show, "show", false, "print the material")
-	f.BoolVar(&g.pem, "pem", false, "write or show PEM")
 }
 
 func (g *get) run(ctx context.Context, k *kit, args []string) (result, error) {
@@ -61,11 +69,7 @@ func (g *get) run(ctx context.Context, k *kit, args []string) (result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if k.json && g.out == "-" {
-		return nil, usageError("--json and --out - would mix on standard output")
-	}
-	// A Get may count as a use of the object: find out first what would stop the writing.
-	if err := g.checkOut(); err != nil {
+	if err := g.check(k); err != nil {
 		return nil, err
 	}
 	c, id, err := g.connect(ctx, k)
@@ -120,6 +124,15 @@ func (g *get) deliver(k *kit, view *objectView) error {
 }
 
 func (g *get) request(ver kmip.Version) (*kmip.GetRequest, error) {
+	req, problems := g.fetch.request(ver)
+	if g.pem && g.out == "" && !g.show {
+		problems = append(problems, errors.New("--pem needs --out or --show"))
+	}
+	return req, joined("", append(problems, g.problems()...))
+}
+
+// request is the request without target, and all that is wrong with it.
+func (g *fetch) request(ver kmip.Version) (*kmip.GetRequest, []error) {
 	req := &kmip.GetRequest{}
 	var problems []error
 	add := func(err error) {
@@ -147,20 +160,11 @@ func (g *get) request(ver kmip.Version) (*kmip.GetRequest, error) {
 	spec, err := g.specification(ver)
 	add(err)
 	req.KeyWrappingSpecification = spec
-	if g.pem && g.out == "" && !g.show {
-		add(errors.New("--pem needs --out or --show"))
-	}
-	if g.show && g.out != "" {
-		add(errors.New("--show and --out exclude each other"))
-	}
-	if g.force && (g.out == "" || g.out == "-") {
-		add(errors.New("--force needs --out FILE"))
-	}
-	return req, joined("", problems)
+	return req, problems
 }
 
 // specification is the Key Wrapping Specification, nil without --wrap-with.
-func (g *get) specification(ver kmip.Version) (*kmip.KeyWrappingSpecification, error) {
+func (g *fetch) specification(ver kmip.Version) (*kmip.KeyWrappingSpecification, error) {
 	if g.wrapWith == "" {
 		if g.wrapping.named() || len(g.wrapAttributes) > 0 {
 			return nil, errors.New("--wrap-mode, --wrap-hash, --encoding and --wrap-attribute need --wrap-with")

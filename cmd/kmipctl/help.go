@@ -13,12 +13,12 @@ const helpWidth = 110
 func usage(w io.Writer) {
 	fmt.Fprint(w, "kmipctl is a KMIP client for the command line.\n\nUsage: kmipctl COMMAND [arguments] [flags]\n\nCommands:\n")
 	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-19s %s\n", c.name, c.short)
+		fmt.Fprintf(w, "  %-20s %s\n", c.name, c.short)
 	}
-	fmt.Fprintf(w, "  %-19s %s\n", "version", "print the version of kmipctl")
+	fmt.Fprintf(w, "  %-20s %s\n", "version", "print the version of kmipctl")
 	fmt.Fprint(w, "\nTopics:\n")
 	for _, t := range topics {
-		fmt.Fprintf(w, "  %-19s %s\n", t.name, t.short)
+		fmt.Fprintf(w, "  %-20s %s\n", t.name, t.short)
 	}
 	fmt.Fprint(w, "\nkmipctl help COMMAND and kmipctl help TOPIC tell more.\n")
 }
@@ -69,6 +69,7 @@ func (c *command) help(w io.Writer, flags string) {
 var topics = []struct{ name, short, text string }{
 	{"connection", "how to name the server and who asks", ""},
 	{"attributes", "how attribute values are written", attributesHelp},
+	{"data", "how files and octets go in and out", dataHelp},
 	{"output", "what --json prints, and exit statuses", outputHelp},
 }
 
@@ -108,22 +109,54 @@ The names of custom attributes begin with x-. Their values are text unless a typ
 The same prefixes go before values of attributes that kmipctl does not know.
 `
 
-const outputHelp = `Without --json the output is for people and may change. With --quiet it is Unique Identifiers alone, one a line.
+const dataHelp = `Data is read from --file, or from standard input. With --hex the file is text in hexadecimal, in which blanks, colons and
+ends of lines do not matter. No secret is ever the value of a flag.
+
+Values of flags that are octets (--iv, --tag, --aad, --salt, --signature, ...) are hexadecimal. --aad, --salt and --label may
+be text: --aad text:header.
+
+What an operation makes is printed in hexadecimal, or written as octets with --out: to a new file that only you can read, which
+--force lets replace another one, or to standard output with --out -. What is secret (decrypt, rng-retrieve, get, export) is
+printed with --show only.
+
+A file of more than 512 KiB is sent in parts (KMIP 1.3): so files of any size can be encrypted in modes other than gcm, hashed and
+signed. kmipd buffers the whole of what it does in one go, gcm and MACs: 16 MiB at most. A result is written part by part; when
+the operation fails, the file is taken away. Before KMIP 1.3 all data goes into one message.
+
+  kmipctl encrypt --name k --mode gcm --random-iv --file letter.txt --out letter.enc --json > letter.json
+  kmipctl decrypt --name k --mode gcm --iv $(jq -r .iv_counter_nonce letter.json) \
+      --tag $(jq -r .authenticated_encryption_tag letter.json) --file letter.enc --out letter.txt
+`
+
+const outputHelp = `Without --json the output is for people and may change. With --quiet it is Unique Identifiers alone, one a line,
+and the Asynchronous Correlation Value of an operation that is pending.
 
 With --json standard output holds one JSON document, whatever happens. Absent fields are left out.
 
-  create, register        {"unique_identifier", "object_type"}
-  create-key-pair         {"private_key_unique_identifier", "public_key_unique_identifier"}
+  create, register, import, derive-key, join-split-key     {"unique_identifier", "object_type"}
+  create-key-pair, re-key-key-pair   {"private_key_unique_identifier", "public_key_unique_identifier"}
   get                     {"unique_identifier", "object_type", "object": {... "material": {"octets", "hex" or "fields"}}}
                           hex and fields with --show only; with --out "file" and "written" (octets)
+  export                  as get, and "attributes": [ATTRIBUTE]
   get-attributes          {"unique_identifier", "attributes": [ATTRIBUTE]}
   get-attribute-list      {"unique_identifier", "attribute_names": [NAME]}
   add-, modify-, delete-attribute    {"unique_identifier", "attribute": ATTRIBUTE}
   locate                  {"unique_identifiers": [ID], "located_items"}; with --details "objects": [{"unique_identifier", "attributes"}]
   check                   {"unique_identifier"}
-  activate, revoke, destroy          {"unique_identifier"}
+  activate, revoke, destroy, archive, recover, re-key, certify, re-certify, get-usage-allocation    {"unique_identifier"}
+  obtain-lease            {"unique_identifier", "lease_time", "last_change_date"}
+  create-split-key        {"unique_identifiers": [ID]}
+  encrypt                 {"unique_identifier", "data", "iv_counter_nonce", "authenticated_encryption_tag"}; the latter two as the
+                          server answers them; with --out "file" and "written" instead of "data", here and below
+  sign, mac, hash         {"unique_identifier", "signature_data"}, {"unique_identifier", "mac_data"}, {"data"}
+  decrypt, rng-retrieve   {"unique_identifier", "octets", "data"}, {"octets", "data"}; data with --show only
+  signature-verify, mac-verify, validate     {"unique_identifier", "validity_indicator": "Valid", "Invalid" or "Unknown"}
+  rng-seed                {"data_length"}
   query                   {"operations", "object_types", "vendor_identification", "server_information", ...}
   discover-versions       {"protocol_versions": ["1.4"]}
+  with --async            {"asynchronous_correlation_value", "result_status": "Operation Pending"}, unless it is done at once
+  poll                    what the command prints, or the same
+  cancel                  {"asynchronous_correlation_value", "cancellation_result"}
   failure                 {"error": {"reason", "message"}}
 
 ATTRIBUTE is {"name", "index", "type", "value"}. Values: Text String, Date-Time (RFC 3339, UTC), Enumeration (its name, or
@@ -134,5 +167,6 @@ specification's names, with a list for a field that may be repeated.
 "reason" is the Result Reason of the specification; Client Error when the request never reached the server or its answer
 was not understood; Usage for mistakes in the call.
 
-Exit status: 0 done; 1 refused by the server, or the network failed; 2 a mistake in the call.
+Exit status: 0 done; 1 refused by the server, or the network failed, or the answer is no: a signature that is not valid, an
+operation that is not done when it is polled, one that could not be canceled; 2 a mistake in the call.
 `

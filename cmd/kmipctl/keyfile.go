@@ -18,13 +18,13 @@ import (
 // maxFile bounds what is read: servers take no messages of that size.
 const maxFile = 16 << 20
 
-// readFile reads the file of an object; - is standard input. The caller wipes what it returns.
-func (k *kit) readFile(name string) ([]byte, error) {
+// readFile reads the file that a flag names; - is standard input. The caller wipes what it returns.
+func (k *kit) readFile(flag, name string) ([]byte, error) {
 	var r io.Reader = k.in
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
-			return nil, usageError("--file: %v", err)
+			return nil, usageError("--%s: %v", flag, err)
 		}
 		defer func() { _ = f.Close() }() // only read from
 		r = f
@@ -35,7 +35,7 @@ func (k *kit) readFile(name string) ([]byte, error) {
 	switch {
 	case err == nil:
 		clear(buf)
-		return nil, usageError("--file: %s is larger than %d octets", name, maxFile)
+		return nil, usageError("--%s: %s is larger than %d octets", flag, name, maxFile)
 	case !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
 		clear(buf)
 		return nil, fmt.Errorf("reading %s: %w", name, err)

@@ -163,7 +163,7 @@ func TestReadFileLimit(t *testing.T) {
 	if err := os.WriteFile(name, make([]byte, maxFile+1), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := (&kit{}).readFile(name); err == nil {
+	if _, err := (&kit{}).readFile("file", name); err == nil {
 		t.Error("a file over the limit is read")
 	}
 }

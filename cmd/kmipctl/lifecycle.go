@@ -2,39 +2,43 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 
 	"kmipd/kmip"
-	"kmipd/kmip/client"
 )
+
+// simple is the action of an operation that has an object and no parameters.
+func simple[Req, Resp any, PReq request[Req], PResp response[Resp]](f *pflag.FlagSet, op kmip.Operation,
+	make func(id *string) *Req, view func(*Resp) result) action {
+	var t target
+	var l later
+	t.define(f)
+	l.define(f)
+	return func(ctx context.Context, k *kit, args []string) (result, error) {
+		if _, err := t.take(args); err != nil {
+			return nil, err
+		}
+		c, id, err := t.connect(ctx, k)
+		if err != nil {
+			return nil, err
+		}
+		return askLater[Req, Resp, PReq, PResp](ctx, c, l, op, make(&id), view)
+	}
+}
 
 var cmdActivate = command{
 	name: "activate", args: "[ID]", short: "make a pre-active object active",
 	examples: []string{"activate 8f14e45f", "activate --name first-key"},
 	setup: func(f *pflag.FlagSet) action {
-		var t target
-		t.define(f)
-		return func(ctx context.Context, k *kit, args []string) (result, error) {
-			if _, err := t.take(args); err != nil {
-				return nil, err
-			}
-			c, id, err := t.connect(ctx, k)
-			if err != nil {
-				return nil, err
-			}
-			resp, err := client.Do[kmip.ActivateRequest, kmip.ActivateResponse](ctx, c, kmip.OperationActivate,
-				&kmip.ActivateRequest{UniqueIdentifier: &id})
-			if err != nil {
-				return nil, err
-			}
-			return &identified{UniqueIdentifier: resp.UniqueIdentifier}, nil
-		}
+		return simple(f, kmip.OperationActivate, func(id *string) *kmip.ActivateRequest { return &kmip.ActivateRequest{UniqueIdentifier: id} }, viewActivate)
 	},
+}
+
+func viewActivate(r *kmip.ActivateResponse) result {
+	return &identified{UniqueIdentifier: r.UniqueIdentifier}
 }
 
 var cmdDestroy = command{
@@ -42,24 +46,37 @@ var cmdDestroy = command{
 	about:    "An active object must be revoked first.",
 	examples: []string{"destroy 8f14e45f", "destroy --name first-key"},
 	setup: func(f *pflag.FlagSet) action {
-		var t target
-		t.define(f)
-		return func(ctx context.Context, k *kit, args []string) (result, error) {
-			if _, err := t.take(args); err != nil {
-				return nil, err
-			}
-			c, id, err := t.connect(ctx, k)
-			if err != nil {
-				return nil, err
-			}
-			resp, err := client.Do[kmip.DestroyRequest, kmip.DestroyResponse](ctx, c, kmip.OperationDestroy,
-				&kmip.DestroyRequest{UniqueIdentifier: &id})
-			if err != nil {
-				return nil, err
-			}
-			return &identified{UniqueIdentifier: resp.UniqueIdentifier}, nil
-		}
+		return simple(f, kmip.OperationDestroy, func(id *string) *kmip.DestroyRequest { return &kmip.DestroyRequest{UniqueIdentifier: id} }, viewDestroy)
 	},
+}
+
+func viewDestroy(r *kmip.DestroyResponse) result {
+	return &identified{UniqueIdentifier: r.UniqueIdentifier}
+}
+
+var cmdArchive = command{
+	name: "archive", args: "[ID]", short: "put an object away, out of use until it is recovered",
+	about:    "The attributes of an archived object can be read, and locate --storage archival-storage finds it.",
+	examples: []string{"archive 8f14e45f", "archive --name first-key --async"},
+	setup: func(f *pflag.FlagSet) action {
+		return simple(f, kmip.OperationArchive, func(id *string) *kmip.ArchiveRequest { return &kmip.ArchiveRequest{UniqueIdentifier: id} }, viewArchive)
+	},
+}
+
+func viewArchive(r *kmip.ArchiveResponse) result {
+	return &identified{UniqueIdentifier: r.UniqueIdentifier}
+}
+
+var cmdRecover = command{
+	name: "recover", args: "[ID]", short: "bring an archived object back",
+	examples: []string{"recover 8f14e45f", "recover --name first-key"},
+	setup: func(f *pflag.FlagSet) action {
+		return simple(f, kmip.OperationRecover, func(id *string) *kmip.RecoverRequest { return &kmip.RecoverRequest{UniqueIdentifier: id} }, viewRecover)
+	},
+}
+
+func viewRecover(r *kmip.RecoverResponse) result {
+	return &identified{UniqueIdentifier: r.UniqueIdentifier}
 }
 
 var cmdRevoke = command{
@@ -71,16 +88,18 @@ var cmdRevoke = command{
 	},
 	setup: func(f *pflag.FlagSet) action {
 		r := &revoke{}
-		r.define(f)
+		r.target.define(f)
 		f.StringVar(&r.reason, "reason", "unspecified", "unspecified, key-compromise, ca-compromise, affiliation-changed, superseded, cessation-of-operation or privilege-withdrawn")
 		f.StringVar(&r.message, "message", "", "`text` that is kept with the reason")
 		f.StringVar(&r.compromised, "compromise-date", "", "`date` of the compromise, when it is known to be earlier")
+		r.later.define(f)
 		return r.run
 	},
 }
 
 type revoke struct {
 	target
+	later
 	reason, message, compromised string
 }
 
@@ -112,141 +131,9 @@ func (r *revoke) run(ctx context.Context, k *kit, args []string) (result, error)
 		return nil, err
 	}
 	req.UniqueIdentifier = &id
-	resp, err := client.Do[kmip.RevokeRequest, kmip.RevokeResponse](ctx, c, kmip.OperationRevoke, req)
-	if err != nil {
-		return nil, err
-	}
-	return &identified{UniqueIdentifier: resp.UniqueIdentifier}, nil
+	return askLater(ctx, c, r.later, kmip.OperationRevoke, req, viewRevoke)
 }
 
-var cmdCheck = command{
-	name: "check", args: "[ID]", short: "ask whether an object may be used in a way",
-	about: "A refusal is an error that names what was refused.",
-	examples: []string{
-		"check 8f14e45f --usage encrypt",
-		"check --name first-key --usage encrypt,decrypt --limit 4096 --lease 1h",
-	},
-	setup: func(f *pflag.FlagSet) action {
-		c := &check{}
-		c.define(f)
-		return c.run
-	},
+func viewRevoke(r *kmip.RevokeResponse) result {
+	return &identified{UniqueIdentifier: r.UniqueIdentifier}
 }
-
-type check struct {
-	target
-	flags        *pflag.FlagSet
-	usage, lease string
-	limit        int64
-}
-
-func (c *check) define(f *pflag.FlagSet) {
-	c.flags = f
-	c.target.define(f)
-	f.StringVar(&c.usage, "usage", "", "`list` of uses that the key must be for: encrypt,decrypt,...")
-	f.Int64Var(&c.limit, "limit", 0, "`number` of units that the Usage Limits must leave")
-	f.StringVar(&c.lease, "lease", "", "Lease Time wanted: seconds or a `duration`; 0 wants one without end")
-}
-
-func (c *check) run(ctx context.Context, k *kit, args []string) (result, error) {
-	if _, err := c.take(args); err != nil {
-		return nil, err
-	}
-	req, err := c.request()
-	if err != nil {
-		return nil, err
-	}
-	conn, id, err := c.connect(ctx, k)
-	if err != nil {
-		return nil, err
-	}
-	req.UniqueIdentifier = &id
-	results, err := conn.Batch(ctx, client.Options{}, client.Item{Operation: kmip.OperationCheck, Payload: req})
-	if err != nil {
-		return nil, err
-	}
-	resp, err := client.Decode[kmip.CheckResponse](&results[0])
-	if err != nil {
-		return nil, refusal(&results[0], err)
-	}
-	return (&checked{}).from(id, resp), nil
-}
-
-func (c *check) request() (*kmip.CheckRequest, error) {
-	req := &kmip.CheckRequest{}
-	var problems []error
-	if c.usage != "" {
-		n, err := parseMask("CryptographicUsageMask", c.usage)
-		if err != nil {
-			problems = append(problems, fmt.Errorf("--usage: %w", err))
-		}
-		mask := kmip.CryptographicUsageMask(n)
-		req.CryptographicUsageMask = &mask
-	}
-	if c.flags.Changed("limit") {
-		req.UsageLimitsCount = &c.limit
-	}
-	if c.lease != "" {
-		n, err := parseInterval(c.lease)
-		if err != nil {
-			problems = append(problems, fmt.Errorf("--lease: %w", err))
-		}
-		req.LeaseTime = &n
-	}
-	return req, joined("", problems)
-}
-
-// refusal adds what was refused to the error: the server returns those fields with it (KMIP 1.4 section 4.10).
-func refusal(r *client.Result, err error) error {
-	var e *client.Error
-	if !errors.As(err, &e) || r.Payload.IsZero() {
-		return err
-	}
-	var fields []string
-	for m := range r.Payload.Members {
-		if m.Tag != kmip.TagUniqueIdentifier {
-			fields = append(fields, kmip.NameOfTag(m.Tag))
-		}
-	}
-	if len(fields) > 0 {
-		told := *e
-		told.Message = strings.TrimSpace(fmt.Sprintf("%s (%s)", e.Message, strings.Join(fields, ", ")))
-		return &told
-	}
-	return err
-}
-
-// checked is the result of Check. A server may answer with what it would allow instead of refusing.
-type checked struct {
-	UniqueIdentifier string   `json:"unique_identifier"`
-	UsageLimitsCount *int64   `json:"usage_limits_count,omitempty"`
-	UsageMask        []string `json:"cryptographic_usage_mask,omitempty"`
-	LeaseTime        *uint32  `json:"lease_time,omitempty"`
-}
-
-func (c *checked) from(id string, r *kmip.CheckResponse) *checked {
-	c.UniqueIdentifier, c.UsageLimitsCount, c.LeaseTime = id, r.UsageLimitsCount, r.LeaseTime
-	if r.UniqueIdentifier != nil {
-		c.UniqueIdentifier = *r.UniqueIdentifier
-	}
-	if r.CryptographicUsageMask != nil {
-		c.UsageMask = maskNames("CryptographicUsageMask", uint32(*r.CryptographicUsageMask))
-	}
-	return c
-}
-
-func (c *checked) rows() []row {
-	out := []row{text("Unique Identifier", c.UniqueIdentifier)}
-	if c.UsageLimitsCount != nil {
-		out = append(out, text("Usage Limits Count", *c.UsageLimitsCount))
-	}
-	if c.UsageMask != nil {
-		out = append(out, text("Cryptographic Usage Mask", c.UsageMask))
-	}
-	if c.LeaseTime != nil {
-		out = append(out, text("Lease Time", seconds(*c.LeaseTime)))
-	}
-	return out
-}
-
-func (c *checked) ids() []string { return []string{c.UniqueIdentifier} }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -9,7 +10,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"kmipd/kmip"
-	"kmipd/kmip/client"
 	"kmipd/kmip/ttlv"
 )
 
@@ -33,6 +33,7 @@ is --date 'Initial Date=FROM..TO' (either end may be missing), a single date is 
 }
 
 type locate struct {
+	later
 	flags                                                      *pflag.FlagSet
 	name, typ, group, algorithm, state, usage, member, storage string
 	attributes, dates                                          []string
@@ -56,6 +57,7 @@ func (l *locate) define(f *pflag.FlagSet) {
 	f.StringVar(&l.member, "group-member", "", "fresh or default, with --group")
 	f.StringVar(&l.storage, "storage", "", "`list` of where the objects are: on-line-storage,archival-storage")
 	f.BoolVar(&l.details, "details", false, "show type, algorithm, length, state and names, too")
+	l.later.define(f)
 }
 
 func (l *locate) run(ctx context.Context, k *kit, args []string) (result, error) {
@@ -70,23 +72,30 @@ func (l *locate) run(ctx context.Context, k *kit, args []string) (result, error)
 	if err != nil {
 		return nil, err
 	}
-	resp, err := client.Do[kmip.LocateRequest, kmip.LocateResponse](ctx, c, kmip.OperationLocate, req)
-	if err != nil {
-		return nil, err
+	res, err := askLater(ctx, c, l.later, kmip.OperationLocate, req, viewLocate)
+	out, done := res.(*located)
+	if err != nil || !done {
+		return res, err
 	}
-	if resp.LocatedItems != nil && !k.json {
-		fmt.Fprintf(k.err, "objects that match: %d\n", *resp.LocatedItems)
+	if out.Located != nil && !k.json {
+		fmt.Fprintf(k.err, "objects that match: %d\n", *out.Located)
 	}
-	out := &located{IDs: append([]string{}, resp.UniqueIdentifier...), Located: resp.LocatedItems, details: l.details}
-	if l.details {
-		out.Objects, err = describeAll(ctx, c, resp.UniqueIdentifier)
+	if out.details = l.details; l.details {
+		out.Objects, err = describeAll(ctx, c, out.IDs)
 	}
 	return out, err
+}
+
+func viewLocate(r *kmip.LocateResponse) result {
+	return &located{IDs: append([]string{}, r.UniqueIdentifier...), Located: r.LocatedItems}
 }
 
 func (l *locate) request() (*kmip.LocateRequest, error) {
 	req := &kmip.LocateRequest{}
 	var problems []error
+	if l.details && l.async {
+		problems = append(problems, errors.New("--details and --async exclude each other: the outcome of poll is identifiers"))
+	}
 	bad := func(flag string, err error) {
 		if err != nil {
 			problems = append(problems, fmt.Errorf("--%s: %w", flag, err))

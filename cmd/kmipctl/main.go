@@ -45,7 +45,12 @@ func commands() []command {
 		cmdDiscoverVersions, cmdQuery,
 		cmdCreate, cmdCreateKeyPair, cmdRegister, cmdGet,
 		cmdGetAttributes, cmdGetAttributeList, cmdAddAttribute, cmdModifyAttribute, cmdDeleteAttribute,
-		cmdLocate, cmdCheck, cmdActivate, cmdRevoke, cmdDestroy,
+		cmdLocate, cmdCheck, cmdObtainLease, cmdGetUsageAllocation,
+		cmdActivate, cmdRevoke, cmdDestroy, cmdArchive, cmdRecover,
+		cmdReKey, cmdReKeyKeyPair, cmdDeriveKey, cmdCreateSplitKey, cmdJoinSplitKey, cmdExport, cmdImport,
+		cmdCertify, cmdReCertify, cmdValidate,
+		cmdEncrypt, cmdDecrypt, cmdSign, cmdSignatureVerify, cmdMAC, cmdMACVerify, cmdHash, cmdRNGRetrieve, cmdRNGSeed,
+		cmdPoll, cmdCancel,
 	}
 }
 
@@ -56,7 +61,7 @@ func main() {
 	os.Exit(code)
 }
 
-// run returns the exit status: 0 done, 1 the server or the network refused, 2 a mistake in the call.
+// run returns the exit status: 0 done, 1 the server or the network refused or the answer is no, 2 a mistake in the call.
 func run(ctx context.Context, s streams, args []string) int {
 	k := &kit{streams: s}
 	shared := pflag.NewFlagSet("kmipctl", pflag.ContinueOnError)
@@ -121,6 +126,9 @@ func (k *kit) run(ctx context.Context, all []string, c *command, act action, arg
 		err = k.print(res)
 	}
 	k.close()
+	if n, ok := res.(negative); err == nil && ok && n.negative() {
+		return 1
+	}
 	if err != nil {
 		if errors.Is(err, errUsage) {
 			err = fmt.Errorf("%s: %w", c.name, err)

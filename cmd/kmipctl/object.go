@@ -11,11 +11,12 @@ import (
 
 // objectView is the result of Get.
 type objectView struct {
-	UniqueIdentifier string        `json:"unique_identifier"`
-	ObjectType       string        `json:"object_type"`
-	Object           objectDetails `json:"object"`
-	File             string        `json:"file,omitempty"`
-	Written          int           `json:"written,omitempty"`
+	UniqueIdentifier string          `json:"unique_identifier"`
+	ObjectType       string          `json:"object_type"`
+	Object           objectDetails   `json:"object"`
+	Attributes       []attributeView `json:"attributes,omitempty"` // of Export
+	File             string          `json:"file,omitempty"`
+	Written          int             `json:"written,omitempty"`
 
 	object kmip.ObjectType
 	format kmip.KeyFormatType
@@ -201,23 +202,37 @@ func (v *objectView) rows() []row {
 		out = append(out, text("Key Wrapping Data", d.Wrapping))
 	}
 	out = append(out, attributeRows(d.Attributes)...)
-	if d.Material != nil {
+	out = append(out, v.attributeRows()...)
+	switch {
+	case d.Material != nil:
 		out = append(out, row{"Material", v.materialLines()})
+	case v.File != "": // of an export without object
+		out = append(out, row{"Material", octetLines(nil, v.Written, v.File, false)})
+	}
+	return out
+}
+
+// attributeRows are the attributes of an export. The type of the object stands at the top already.
+func (v *objectView) attributeRows() []row {
+	var out []row
+	for _, a := range v.Attributes {
+		if a.Name != "Object Type" && a.Name != "Unique Identifier" {
+			out = append(out, a.row())
+		}
 	}
 	return out
 }
 
 func (v *objectView) materialLines() []string {
 	m := v.Object.Material
-	switch {
-	case v.File != "":
-		return []string{fmt.Sprintf("%d octets written to %s", v.Written, v.File)}
-	case !v.show:
-		return []string{fmt.Sprintf("%d octets, not shown: --out FILE writes them, --show prints them", m.Octets)}
-	case m.value == nil:
+	if v.show && m.value == nil {
 		return lines(m.shown().Fields)
 	}
-	return lines(octets(m.value))
+	size := m.Octets
+	if v.File != "" {
+		size = v.Written
+	}
+	return octetLines(m.value, size, v.File, v.show)
 }
 
 func number(n *int32) string {

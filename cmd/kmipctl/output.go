@@ -32,6 +32,9 @@ type plain interface{ plain() []string }
 // silent is a result that has nothing to print outside of JSON, for example because standard output carried the object.
 type silent interface{ silent() bool }
 
+// negative is a result that is a plain no, for which scripts have the exit status 1.
+type negative interface{ negative() bool }
+
 // wiper is a result that holds key material, to be overwritten when it has been printed.
 type wiper interface{ wipe() }
 

@@ -57,6 +57,12 @@ type register struct {
 }
 
 func (r *register) define(f *pflag.FlagSet) {
+	r.defineObject(f)
+	r.newObject.define(f)
+}
+
+// defineObject declares what the object is and where it comes from.
+func (r *register) defineObject(f *pflag.FlagSet) {
 	f.StringVar(&r.typ, "type", "", "symmetric-key, private-key, public-key, certificate, secret-data, opaque-object, split-key, pgp-key or template (required)")
 	f.StringVar(&r.file, "file", "", "`file` with the object; - for standard input")
 	f.BoolVar(&r.hex, "hex", false, "the file is text in hexadecimal")
@@ -74,7 +80,6 @@ func (r *register) define(f *pflag.FlagSet) {
 	f.Int32Var(&r.split.SplitKeyThreshold, "split-threshold", 0, "`number` of parts that make the key")
 	f.StringVar(&r.splitMethod, "split-method", "xor", "xor, polynomial-sharing-gf-2^8, polynomial-sharing-gf-2^16 or polynomial-sharing-prime-field")
 	f.StringVar(&r.primeField, "prime-field-size", "", "`number`: the prime of --split-method polynomial-sharing-prime-field")
-	r.newObject.define(f)
 }
 
 func (r *register) run(ctx context.Context, k *kit, args []string) (result, error) {
@@ -169,15 +174,8 @@ func (r *register) request(k *kit) (*kmip.RegisterRequest, error) {
 	var data []byte
 	if r.file != "" {
 		var err error
-		if data, err = k.readFile(r.file); err != nil {
+		if data, err = r.read(k); err != nil {
 			return nil, err
-		}
-		r.keep(data)
-		if r.hex {
-			if data, err = parseHex(string(data)); err != nil {
-				return nil, usageError("--hex: %v", err)
-			}
-			r.keep(data)
 		}
 	}
 	if err := r.fill(req, data, k.version); err != nil {
@@ -185,6 +183,22 @@ func (r *register) request(k *kit) (*kmip.RegisterRequest, error) {
 	}
 	req.TemplateAttribute.Attribute = r.list
 	return req, nil
+}
+
+// read reads the file.
+func (r *register) read(k *kit) ([]byte, error) {
+	data, err := k.readFile("file", r.file)
+	if err != nil {
+		return nil, err
+	}
+	r.keep(data)
+	if r.hex {
+		if data, err = parseHex(string(data)); err != nil {
+			return nil, usageError("--hex: %v", err)
+		}
+		r.keep(data)
+	}
+	return data, nil
 }
 
 // template splits the attributes: the Name is the template's own, the others are what it gives (KMIP 1.4 section 2.2.6).

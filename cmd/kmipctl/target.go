@@ -85,3 +85,41 @@ func none(args []string) error {
 	}
 	return nil
 }
+
+// targets are the objects that a command is about, several of them: arguments, and those found by --name.
+type targets struct{ names, given []string }
+
+func (t *targets) define(f *pflag.FlagSet) {
+	f.StringArrayVar(&t.names, "name", nil, "instead of an ID: the object that has this `Name`; may be repeated")
+}
+
+// take notes the arguments; least is how many objects there must be.
+func (t *targets) take(args []string, least int) error {
+	for _, a := range args {
+		if a == "" {
+			return usageError("the Unique Identifier is empty")
+		}
+	}
+	t.given = args
+	if len(t.given)+len(t.names) < least {
+		return usageError("name the object: its Unique Identifier as argument, or --name NAME")
+	}
+	return nil
+}
+
+// connect connects and finds the objects, the arguments first.
+func (t *targets) connect(ctx context.Context, k *kit) (*client.Client, []string, error) {
+	c, err := k.client(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	ids := append([]string(nil), t.given...)
+	for _, n := range t.names {
+		id, err := (&target{name: n}).find(ctx, c)
+		if err != nil {
+			return nil, nil, err
+		}
+		ids = append(ids, id)
+	}
+	return c, ids, nil
+}

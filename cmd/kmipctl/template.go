@@ -23,12 +23,39 @@ type newObject struct {
 }
 
 func (o *newObject) define(f *pflag.FlagSet) {
-	o.flags = f
 	f.StringArrayVar(&o.names, "name", nil, "`Name` of the object; may be repeated")
+	o.defineRest(f)
+}
+
+// defineNew is define for commands whose --name finds the object that the new one is made from.
+func (o *newObject) defineNew(f *pflag.FlagSet) {
+	f.StringArrayVar(&o.names, "new-name", nil, "`Name` of the new object; may be repeated")
+	o.defineRest(f)
+}
+
+func (o *newObject) defineRest(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.groups, "group", nil, "`Object Group` of the object; may be repeated")
 	f.StringArrayVar(&o.templates, "template", nil, "`Name` of a template to take attributes from; may be repeated")
-	f.StringVar(&o.usage, "usage", "", "`list` of what the key is for: encrypt,decrypt,sign,verify,wrap,unwrap,mac-generate,mac-verify,derive,...; none")
+	o.defineUsage(f)
 	o.defineCommon(f)
+}
+
+func (o *newObject) defineUsage(f *pflag.FlagSet) {
+	f.StringVar(&o.usage, "usage", "", "`list` of what the key is for: encrypt,decrypt,sign,verify,wrap,unwrap,mac-generate,mac-verify,derive,...; none")
+}
+
+// templateAttribute is what the flags say of an object that is made from another one: nothing is assumed. nil when they
+// say nothing.
+func (o *newObject) templateAttribute() (*kmip.TemplateAttribute, error) {
+	list, err := o.list()
+	if err != nil {
+		return nil, err
+	}
+	ta := &kmip.TemplateAttribute{Name: templateNames(o.templates), Attribute: append(list, o.release()...)}
+	if len(ta.Name)+len(ta.Attribute) == 0 {
+		return nil, nil
+	}
+	return ta, nil
 }
 
 // defineCommon declares the flags that the two halves of a pair share.
