@@ -457,7 +457,10 @@ func (s *Store) RemoveClient(ctx context.Context, name string) (objects int, err
 	if err != nil {
 		return 0, err
 	}
-	return res.Total, s.meta.DeleteClient(ctx, name)
+	if err := s.meta.DeleteClient(ctx, name); err != nil {
+		return 0, err
+	}
+	return res.Total, s.closeBox(ctx, name)
 }
 
 // Clients lists the registered clients.

@@ -69,8 +69,11 @@ func (s *Store) commitNew(ctx context.Context, call *kmip.Call, op kmip.Operatio
 		}
 		final.Puts = append(final.Puts, metadata.Put{Record: g.Record, Expect: g.before.Revision})
 	}
-	txOf(call).answer(final, objs...)
-	if err := s.meta.Commit(ctx, final); err != nil {
+	t := txOf(call)
+	t.caller, t.now = call.Caller, call.Now
+	t.answer(final, objs...)
+	s.newsOf(final, t, objs, gone)
+	if err := s.publish(ctx, final, t); err != nil {
 		if !errors.Is(err, metadata.ErrFailed) {
 			s.abandon(ctx, objs, ids)
 		} // else the records may be on disk all the same: settle finds out at the next start
@@ -78,12 +81,11 @@ func (s *Store) commitNew(ctx context.Context, call *kmip.Call, op kmip.Operatio
 	}
 	along := len(gone)
 	for _, g := range gone {
-		txOf(call).wrote(g.UID, g.before)
+		t.wrote(g.UID, g.before)
 	}
 	var uids []string
 	for _, o := range objs {
 		if replacedBy(o, gone) != nil {
-			t := txOf(call)
 			t.log[len(t.log)-1].replaced = true
 			along = 0
 			continue
@@ -91,9 +93,12 @@ func (s *Store) commitNew(ctx context.Context, call *kmip.Call, op kmip.Operatio
 		uids = append(uids, o.UID)
 	}
 	if len(uids) == 0 {
+		t.told(final)
 		return nil
 	}
-	return txOf(call).made(ctx, uids, along)
+	err := t.made(ctx, uids, along)
+	t.told(final)
+	return err
 }
 
 // replacedBy is the object that o replaces under its own identifier, nil when there is none.

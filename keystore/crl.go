@@ -77,12 +77,14 @@ func (t *tx) saveRevoked(ctx context.Context, o object, before *metadata.Record)
 	}
 	b := &metadata.Batch{Puts: []metadata.Put{{Record: o.Record, Expect: before.Revision}, {Record: e.Record, Expect: was.Revision}}}
 	t.answer(b, o)
-	if err := t.s.meta.Commit(ctx, b); err != nil {
+	t.s.notice(b, before, o.Record, t.now, t.own(o.Record))
+	if err := t.s.publish(ctx, b, t); err != nil {
 		return err
 	}
 	t.wrote(e.UID, was)
 	t.wrote(o.UID, before)
 	t.log[len(t.log)-1].along = 1
+	t.told(b)
 	t.s.wakeCRLs()
 	return nil
 }

@@ -57,6 +57,8 @@ type Config struct {
 	// JobLifetime is how long an asynchronous request waits for a decision or a poll, and its answer for further polls; 0
 	// for a day.
 	JobLifetime time.Duration
+	// Courier carries Notify and Put to the endpoints of clients; nil for nobody, and they wait.
+	Courier Courier
 }
 
 // Store is the keystore. It is safe for concurrent use.
@@ -71,6 +73,7 @@ type Store struct {
 
 	streams *streams
 	jobs    *jobs
+	post    *post
 
 	clients clientCache
 	cas     authorities
@@ -96,7 +99,7 @@ func New(meta metadata.Store, token hsm.Token, policy *fips.Policy, cfg Config, 
 		cfg.Credentials = CredentialsVerify
 	}
 	return &Store{meta: meta, token: token, policy: policy, cfg: cfg, log: log, locks: newLocks(), groups: newGroups(), streams: newStreams(cfg.Clock),
-		jobs: newJobs(cfg.Approve)}
+		jobs: newJobs(cfg.Approve), post: newPost()}
 }
 
 // Start settles what a crash left between the two stores and starts the background loop, which Close ends.
@@ -110,8 +113,14 @@ func (s *Store) Start(ctx context.Context) error {
 	if err := s.loadJobs(ctx); err != nil {
 		return fmt.Errorf("keystore: reading the asynchronous requests: %w", err)
 	}
+	if err := s.loadEndpoints(ctx); err != nil {
+		return fmt.Errorf("keystore: reading the messages to endpoints: %w", err)
+	}
 	loop, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = stop
+	if s.cfg.Courier != nil {
+		s.post.start(loop, s)
+	}
 	s.done.Add(1)
 	go func() {
 		defer s.done.Done()
@@ -127,6 +136,7 @@ func (s *Store) Close() {
 		s.stop()
 	}
 	s.done.Wait()
+	s.post.close()
 	s.streams.close()
 }
 
@@ -184,12 +194,15 @@ func (s *Store) transition(ctx context.Context, uid string) error {
 		return err
 	}
 	now := s.cfg.Clock().UTC()
+	before := rec.Clone()
 	o := object{rec}
 	o.Due = time.Time{}
 	last := o.lastChange(now)
 	o.changed(now)
 	o.put("Last Change Date", timeValue(last))
-	if err := s.meta.Commit(ctx, &metadata.Batch{Puts: []metadata.Put{{Record: rec, Expect: rec.Revision}}}); err != nil {
+	b := &metadata.Batch{Puts: []metadata.Put{{Record: rec, Expect: rec.Revision}}}
+	s.notice(b, before, rec, now, false)
+	if err := s.publish(ctx, b, nil); err != nil {
 		return err
 	}
 	s.log.Info().Str("uid", uid).Stringer("state", o.state(now)).Msg("state changed by date")

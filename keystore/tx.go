@@ -18,7 +18,7 @@ const finishTimeout = 30 * time.Second
 // tx is the undo log of one request message; it implements kmip.Tx.
 type tx struct {
 	s *Store
-	// administrator lets the changes reach the attributes that clients cannot set (y-).
+	// administrator lets the changes reach the attributes that clients cannot set (y-), and has the owner told of them.
 	administrator bool
 
 	undo bool // the batch wants Undo: created objects are kept locked, too
@@ -29,6 +29,10 @@ type tx struct {
 	// job is the asynchronous request that the transaction does, or nil; answered says that its answer is stored.
 	job      *metadata.Job
 	answered bool
+	// caller and now are of the request; mail are the messages that wait for the end of the transaction.
+	caller kmip.Caller
+	now    time.Time
+	mail   []*metadata.Delivery
 }
 
 // change is one record that an operation wrote.
@@ -41,6 +45,7 @@ type change struct {
 	redo    bool             // the record says so already: there is nothing to take back
 	// replaced tells that another object has the identifier now; the end of the former token object is left to Commit.
 	replaced bool
+	told     []*metadata.Delivery // messages about it
 }
 
 // Begin starts the undo log of one request message.
@@ -65,7 +70,7 @@ func (t *tx) lock(ctx context.Context, uid string) error {
 
 // change locks the call's target and returns its current record for changing.
 func (t *tx) change(ctx context.Context, call *kmip.Call) (object, error) {
-	t.peek = nil
+	t.peek, t.caller, t.now = nil, call.Caller, call.Now
 	if err := t.lock(ctx, call.Target); err != nil {
 		return object{}, err
 	}
@@ -88,10 +93,12 @@ func (t *tx) save(ctx context.Context, o object, before *metadata.Record) error 
 	}
 	b := &metadata.Batch{Puts: []metadata.Put{{Record: o.Record, Expect: before.Revision}}}
 	t.answer(b, o)
-	if err := t.s.meta.Commit(ctx, b); err != nil {
+	t.s.notice(b, before, o.Record, t.now, t.own(o.Record))
+	if err := t.s.publish(ctx, b, t); err != nil {
 		return err
 	}
 	t.wrote(o.UID, before)
+	t.told(b)
 	return nil
 }
 
@@ -180,6 +187,7 @@ func (t *tx) Rollback(ctx context.Context, mark int) error {
 		if err := t.takeBack(ctx, i); err != nil {
 			return kmip.Errorf(kmip.ResultReasonGeneralFailure, "the changes could not all be taken back").Because(err)
 		}
+		t.s.untell(ctx, t.log[i].told)
 		t.log = t.log[:i]
 	}
 	return nil
@@ -257,6 +265,8 @@ func (t *tx) takeBackNew(ctx context.Context, first *metadata.Record, with []str
 // end empties the log and releases the locks, newest first.
 func (t *tx) end() {
 	t.log, t.peek = nil, nil
+	t.s.post.release(t.mail)
+	t.mail = nil
 	for i := len(t.held) - 1; i >= 0; i-- {
 		t.s.locks.release(t.held[i])
 	}

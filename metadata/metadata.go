@@ -11,6 +11,7 @@
 //	i/<id>                               intents
 //	c/<name>, p/<fingerprint>            clients, pending certificates
 //	j/<id>                               asynchronous work: jobs
+//	q/<client>/<number>                  messages to clients' endpoints, in the order of sending
 //	m/<key>                              format version, token identity, settings
 package metadata
 
@@ -145,6 +146,9 @@ type Batch struct {
 	// himself. A job thus becomes final in the same instant as the change that it stands for.
 	PutJobs  []*Job
 	DropJobs []string
+	// Enqueue adds messages to the queues of clients, Dequeue removes them if they are there.
+	Enqueue []*Delivery
+	Dequeue []DeliveryKey
 }
 
 // Term is one indexed condition of a Query: the attribute has an instance with exactly this value. Values are made by
@@ -204,6 +208,11 @@ type Store interface {
 	Job(ctx context.Context, id string) (*Job, error)
 	Jobs(ctx context.Context, fn func(*Job) error) error
 
+	// Delivery returns a queued message, ErrNotFound, or ErrCorrupt. Deliveries walks all of them as Jobs does, those of a
+	// client in the order of their numbers.
+	Delivery(ctx context.Context, k DeliveryKey) (*Delivery, error)
+	Deliveries(ctx context.Context, fn func(*Delivery) error) error
+
 	// Clients and pending certificates.
 	Client(ctx context.Context, name string) (*Client, error)
 	Clients(ctx context.Context) ([]*Client, error)
@@ -231,7 +240,8 @@ type Client struct {
 	Created      time.Time          `json:"created"`
 	Disabled     bool               `json:"disabled,omitempty"`
 	// RequireCredential: the certificate alone is not enough; each message needs a registered credential, too.
-	RequireCredential bool `json:"require_credential,omitempty"`
+	RequireCredential bool      `json:"require_credential,omitempty"`
+	Endpoint          *Endpoint `json:"endpoint,omitempty"` // where it takes Notify and Put, if it does
 }
 
 // CertificateMatch is one way to recognise a client's certificate: by fingerprint, or by subject under a CA.

@@ -31,6 +31,8 @@ type clientRequest struct {
 	Fingerprint  string                      `json:"fingerprint,omitempty"`
 	Require      bool                        `json:"require,omitempty"`
 	ID           string                      `json:"id,omitempty"` // of a job
+	Endpoint     *metadata.Endpoint          `json:"endpoint,omitempty"`
+	UIDs         []string                    `json:"unique_identifiers,omitempty"`
 }
 
 // removed tells what became of a removed client's objects.
@@ -51,6 +53,9 @@ func admin(ctx context.Context, keys *keystore.Store, command string, body []byt
 		return nil, fmt.Errorf("the request is not understood: %w", err)
 	}
 	if out, ok, err := adminJob(ctx, keys, command, r.ID); ok {
+		return out, err
+	}
+	if out, ok, err := adminEndpoint(ctx, keys, command, &r); ok {
 		return out, err
 	}
 	done := struct{}{}
@@ -93,6 +98,8 @@ kmipd client require NAME yes|no      (a credential in each message, next to the
 kmipd client credential NAME --username USER [--password-file FILE]   (asks without a file)
 kmipd client credential NAME --device FIELD=VALUE[,...] [--password-file FILE]
                              fields: serial, device, network, machine, media
+kmipd client endpoint NAME [--address HOST:PORT --ca FILE [--server-name NAME] [--kmip-version 1.4]
+                             [--notify others|all|none] [--put-new] | --remove]   (shows it without flags)
 kmipd client pending | accept FINGERPRINT NAME | reject FINGERPRINT
 
 Give --dir or --config to find the server; it may run or not.
@@ -104,6 +111,7 @@ type clientFlags struct {
 	certs                                []string
 	subject, ca, user, device, passwords string
 	json                                 bool
+	ep                                   endpointFlags
 }
 
 func runClient(ctx context.Context, s streams, args []string) error {
@@ -113,7 +121,13 @@ func runClient(ctx context.Context, s streams, args []string) error {
 	c.define(f)
 	f.StringArrayVar(&c.certs, "certificate", nil, "PEM file of a client certificate")
 	f.StringVar(&c.subject, "subject", "", "whole subject of the client's certificates, as RFC 2253 has it")
-	f.StringVar(&c.ca, "ca", "", "PEM file of the authority under which --subject holds")
+	f.StringVar(&c.ca, "ca", "", "PEM file of the authority under which --subject holds, or of the endpoint's certificate")
+	f.StringVar(&c.ep.address, "address", "", "endpoint: address and port to which the server sends Notify and Put")
+	f.StringVar(&c.ep.serverName, "server-name", "", "endpoint: name in its certificate, when that is not the host")
+	f.StringVar(&c.ep.version, "kmip-version", "1.4", "endpoint: protocol version of the messages")
+	f.StringVar(&c.ep.notify, "notify", keystore.NotifyOthers, "endpoint: changes to tell: others (not by the owner's requests), all, none")
+	f.BoolVar(&c.ep.putNew, "put-new", false, "endpoint: put every new object of the client")
+	f.BoolVar(&c.ep.remove, "remove", false, "endpoint: remove it and what waits for it")
 	f.StringVar(&c.user, "username", "", "KMIP username")
 	f.StringVar(&c.device, "device", "", "KMIP device credential")
 	f.StringVar(&c.passwords, "password-file", "", "file with the credential's password")
@@ -132,7 +146,7 @@ func runClient(ctx context.Context, s streams, args []string) error {
 }
 
 func (c *clientFlags) dispatch(ctx context.Context, s streams, f *pflag.FlagSet, sub string, rest []string) error {
-	wantArgs := map[string]int{"add": 1, "list": 0, "show": 1, "remove": 1, "certificate": 1, "uncertify": 2, "require": 2, "credential": 1, "pending": 0, "accept": 2, "reject": 1}
+	wantArgs := map[string]int{"add": 1, "list": 0, "show": 1, "remove": 1, "certificate": 1, "uncertify": 2, "require": 2, "credential": 1, "endpoint": 1, "pending": 0, "accept": 2, "reject": 1}
 	n, ok := wantArgs[sub]
 	if !ok || len(rest) != n {
 		f.Usage()
@@ -173,6 +187,8 @@ func (c *clientFlags) dispatch(ctx context.Context, s streams, f *pflag.FlagSet,
 		r.Name, r.Require = rest[0], rest[1] == "yes"
 	case "reject":
 		r.Fingerprint = rest[0]
+	case "endpoint":
+		return c.endpoint(ctx, s, rest[0])
 	case "pending":
 		return c.pending(ctx, s)
 	case "list", "show":

@@ -56,6 +56,7 @@ type config struct {
 	CRLListen           string
 	CRLURL              string
 	CRLLife             time.Duration
+	courier             keystore.Courier // of serve; nil for commands, which leave messages to the server
 	// certify is what serve made of them.
 	certify keystore.CertifyConfig
 	// devCA has serve make an authority when there is none.

@@ -93,7 +93,7 @@ func (c *config) keystore(meta *pebble.Store, token hsm.Token, log zerolog.Logge
 	return keystore.New(meta, token, fips.Default(), keystore.Config{
 		LeaseTime: c.LeaseTime, FreshGroup: c.FreshGroup, AllowDestroy: c.AllowDestroy,
 		Credentials: keystore.CredentialMode(c.Credentials), Version: version, Build: goVersion(), Certify: c.certify,
-		Approve: approve, JobLifetime: c.JobLifetime,
+		Approve: approve, JobLifetime: c.JobLifetime, Courier: c.courier,
 	}, log)
 }
 

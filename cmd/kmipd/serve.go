@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"kmipd/hsm"
+	"kmipd/kmip/notifier"
 	"kmipd/kmip/server"
 )
 
@@ -66,6 +67,7 @@ func (c *source) serve(ctx context.Context, s streams, ready func(net.Addr)) (er
 		defer cancel()
 		err = errors.Join(err, token.Close(end))
 	}()
+	c.courier = courier{notifier.Courier{Certificates: tlsConfig.Certificates}}
 	keys := c.keystore(meta, token, log)
 	if err := keys.Start(ctx); err != nil {
 		return err

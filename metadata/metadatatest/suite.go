@@ -28,6 +28,7 @@ func Run(t *testing.T, newStore func(t *testing.T) metadata.Store) {
 		{"intents", testIntents},
 		{"records and counts", testRecords},
 		{"jobs", testJobs},
+		{"deliveries", testDeliveries},
 		{"clients", testClients},
 		{"pending certificates are bounded", testPending},
 		{"settings", testSettings},

@@ -76,6 +76,10 @@ func (s *Store) commitClaimed(ctx context.Context, b *metadata.Batch, changes []
 		_ = wb.Close() // nothing was written
 		return err
 	}
+	if err := stageDeliveries(wb, b); err != nil {
+		_ = wb.Close() // nothing was written
+		return err
+	}
 	var delta [4]int
 	for i := range changes {
 		stage(wb, &changes[i])
