@@ -23,7 +23,7 @@ func TestConformance(t *testing.T) {
 		if *oneCase != "" && !slices.ContainsFunc(g, func(e oasis.Entry) bool { return e.Name == *oneCase }) {
 			continue
 		}
-		r.group(t, s.Connect(t), g)
+		r.group(t, s, g)
 	}
 	if *oneCase != "" {
 		return
@@ -73,12 +73,17 @@ func (r *runner) of(e oasis.Entry) *score {
 }
 
 // group plays cases that share variables, then removes what they left, so that the next one finds an empty server.
-func (r *runner) group(t *testing.T, c message.Exchanger, g oasis.Group) {
+func (r *runner) group(t *testing.T, s *harness.Server, g oasis.Group) {
+	c := s.Connect(t)
 	session := compare.NewSession(r.reg)
 	for _, e := range g {
 		t.Run(e.Name, func(t *testing.T) {
 			session.NextFile()
-			r.verdict(t, e, r.play(t, c, session, e))
+			var from *endpoint
+			if e.ServerToClient() {
+				from = newEndpoint(t, s, e.Version)
+			}
+			r.verdict(t, e, r.play(t, c, from, session, e))
 		})
 	}
 	if err := message.Clean(c); err != nil {
@@ -106,8 +111,9 @@ func (r *runner) verdict(t *testing.T, e oasis.Entry, problem error) {
 	}
 }
 
-// play sends the requests of a case until an answer differs. A listed case that fails is not shown in full.
-func (r *runner) play(t *testing.T, c message.Exchanger, session *compare.Session, e oasis.Entry) error {
+// play sends the requests of a case until an answer differs, and takes those that the server sends to the endpoint. A listed
+// case that fails is not shown in full.
+func (r *runner) play(t *testing.T, c message.Exchanger, from *endpoint, session *compare.Session, e oasis.Entry) error {
 	exchanges, err := oasis.Load(r.shared, e, r.reg)
 	if err != nil {
 		return err
@@ -118,6 +124,12 @@ func (r *runner) play(t *testing.T, c message.Exchanger, session *compare.Sessio
 	for i, x := range exchanges {
 		if e.Waits() && i > 0 {
 			time.Sleep(r.pause(exchanges[i-1].Response, x.Response) / waitHurry)
+		}
+		if from != nil && r.pushed(x.Request) {
+			if err := r.take(t, from, session, x); err != nil {
+				return fmt.Errorf("exchange %d of %d: %w", i+1, len(exchanges), err)
+			}
+			continue
 		}
 		request, err := session.Request(x.Request)
 		if err != nil {
@@ -136,6 +148,36 @@ func (r *runner) play(t *testing.T, c message.Exchanger, session *compare.Sessio
 				request.Dump(r.reg), got.Dump(r.reg), x.Response.Dump(r.reg))
 		}
 		return fmt.Errorf("exchange %d of %d: %w", i+1, len(exchanges), d)
+	}
+	return nil
+}
+
+// pushed says that a request of a case is the server's.
+func (r *runner) pushed(request *rawttlv.Node) bool {
+	operation := r.reg.MustTag("Operation")
+	switch r.reg.ValueName(operation, rawttlv.Enumeration, request.Find(r.reg.MustTag("BatchItem"), operation).Enum()) {
+	case "Notify", "Put":
+		return true
+	}
+	return false
+}
+
+// take plays the client in an exchange that the server begins.
+func (r *runner) take(t *testing.T, from *endpoint, session *compare.Session, x oasis.Exchange) error {
+	got, answer, err := from.next()
+	if err != nil {
+		return err
+	}
+	response, err := session.Answer(x.Response)
+	if err != nil {
+		return err
+	}
+	if err := answer(response); err != nil {
+		return err
+	}
+	if d := session.Pushed(x.Request, got); d != nil {
+		t.Logf("got:\n%s\nwant:\n%s", got.Dump(r.reg), x.Request.Dump(r.reg))
+		return d
 	}
 	return nil
 }

@@ -37,6 +37,16 @@ func (s *Session) Response(want, got *rawttlv.Node) *Diff {
 	return d
 }
 
+// Pushed compares a request that the server sent by itself with the expected one, as Response does with an answer.
+func (s *Session) Pushed(want, got *rawttlv.Node) *Diff {
+	s.request = want
+	c := comparison{Session: s}
+	return c.children("", want, got)
+}
+
+// Answer is the answer to such a request, with its variables filled in.
+func (s *Session) Answer(n *rawttlv.Node) (*rawttlv.Node, error) { return s.resolve(n) }
+
 // comparison carries where in the message we are.
 type comparison struct {
 	*Session
@@ -122,7 +132,7 @@ func (c *comparison) children(path string, want, got *rawttlv.Node) *Diff {
 	switch want.Tag {
 	case c.tags.batchItem:
 		inner.enterItem(path, want)
-	case c.tags.responsePayload:
+	case c.tags.responsePayload, c.tags.requestPayload:
 		inner.object = got.Child(c.tags.uniqueID).Text()
 		inner.answerIV = want.Child(c.iv) != nil
 		sets = c.unordered()

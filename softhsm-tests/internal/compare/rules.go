@@ -104,7 +104,7 @@ func (c *comparison) unordered() map[uint32]bool {
 		if !c.versionsAsked {
 			return map[uint32]bool{t.protocolVersion: true}
 		}
-	case "GetAttributes":
+	case "GetAttributes", "Notify", "Put":
 		return map[uint32]bool{t.attribute: true}
 	case "GetAttributeList":
 		return map[uint32]bool{t.attributeName: true}
