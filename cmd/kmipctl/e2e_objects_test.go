@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -187,5 +188,20 @@ func (r *rig) exports(t *testing.T) {
 	r.call(t, "import", "third-home", "--file", "wrapped.kmip", "--wrap-type", "not-wrapped", "--json").id()
 	if got := r.call(t, "get", "third-home", "--out", "-").ok().out; got != want {
 		t.Error("another key came back")
+	}
+
+	// Every kind of object that was registered above goes out and in again.
+	for _, name := range []string{"r-raw", "r-transparent", "r-secret", "r-opaque", "r-pgp", "r-split", "r-certificate", "disks", "rsa"} {
+		file := name + ".kmip"
+		// The order of the attributes is the server's.
+		lines := func() []string {
+			return slices.Sorted(strings.Lines(r.call(t, "export", "--name", name, "--show").ok().out))
+		}
+		before := lines()
+		r.call(t, "export", "--name", name, "--out", file).ok()
+		r.call(t, "import", "--file", file, "--replace").ok()
+		if after := lines(); !slices.Equal(after, before) {
+			t.Errorf("%s: exported\n%s\nimported\n%s", name, before, after)
+		}
 	}
 }

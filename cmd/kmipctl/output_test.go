@@ -52,7 +52,22 @@ func results(t *testing.T) map[string]result {
 		CapabilityInformation:    []kmip.CapabilityInformation{{BatchUndoCapability: ptr(true), UnwrapMode: kmip.UnwrapModeProcessed}},
 		ClientRegistrationMethod: []kmip.ClientRegistrationMethod{kmip.ClientRegistrationMethodClientRegistered},
 	}
+	secret := &outcome{id: "id-1", name: "Data", secret: true, size: 2, octets: []byte{1, 0xff}}
+	shown, written := *secret, *secret
+	shown.show, written.file = true, "plain.txt"
 	return map[string]result{
+		"encrypt": &outcome{id: "id-1", name: "Data", octets: []byte{1, 0xff}, size: 2,
+			also: []member{{"IV/Counter/Nonce", octets{2}}, {"Authenticated Encryption Tag", octets{3}}}},
+		"decrypt": secret, "decrypt-show": &shown, "decrypt-out": &written,
+		"sign":             &outcome{id: "id-1", name: "Signature Data", octets: []byte{0x30, 0}, size: 2},
+		"hash":             &outcome{name: "Data", octets: []byte{0}, size: 1},
+		"rng-seed":         &seeded{32},
+		"signature-verify": &verdict{"id-1", "Valid"}, "validate": &verdict{"", "Unknown"},
+		"obtain-lease":       &lease{"id-1", 3600, "2026-01-31T12:00:00Z"},
+		"create-split-key":   &keyParts{[]string{"id-1", "id-2"}, nil},
+		"pending":            &pending{Correlation: octets{0x1d, 2}, Status: "Operation Pending"},
+		"cancel":             &cancellation{octets{0x1d, 2}, "Unable to Cancel", false},
+		"export":             exportExample(attrs[:4]),
 		"create":             &identified{"id-1", "Symmetric Key", viewAttributes(attrs[3:4])},
 		"create-key-pair":    &pair{"id-1", "id-2", nil, nil},
 		"get-attributes":     &attributeList{"id-1", viewAttributes(attrs)},
@@ -93,6 +108,28 @@ func getExample(shown bool, kv kmip.KeyValue) result {
 	return v
 }
 
+func exportExample(attrs []kmip.Attribute) result {
+	v := viewObject(object(&kmip.ExportResponse{UniqueIdentifier: "id-1", ObjectType: kmip.ObjectTypeOpaqueObject, Attribute: attrs,
+		OpaqueObject: &kmip.OpaqueObject{OpaqueDataType: 0x80000001, OpaqueDataValue: []byte{1}}}))
+	v.Attributes = viewAttributes(attrs)
+	return v
+}
+
+// What scripts ask with the exit status.
+func TestNegative(t *testing.T) {
+	for _, tc := range []struct {
+		res  negative
+		want bool
+	}{
+		{&verdict{Validity: "Valid"}, false}, {&verdict{Validity: "Invalid"}, true}, {&verdict{Validity: "Unknown"}, true},
+		{&pending{}, false}, {&pending{waited: true}, true}, {&cancellation{canceled: true}, false}, {&cancellation{}, true},
+	} {
+		if got := tc.res.negative(); got != tc.want {
+			t.Errorf("%+v: %v", tc.res, got)
+		}
+	}
+}
+
 func TestOutput(t *testing.T) {
 	for name, res := range results(t) {
 		t.Run(name, func(t *testing.T) {
@@ -104,6 +141,9 @@ func TestOutput(t *testing.T) {
 				}
 				if format == "ids" {
 					for _, id := range res.ids() {
+						if _, waits := res.(*pending); waits {
+							continue // there it is the value to poll with
+						}
 						if !strings.HasPrefix(id, "id-") {
 							t.Errorf("--quiet prints %q", id)
 						}

@@ -17,6 +17,12 @@ func TestRequests(t *testing.T) {
 	if err := os.WriteFile(file, []byte("0123456789abcdef"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	exported := filepath.Join(filepath.Dir(file), "exported")
+	answer := kmip.ExportResponse{ObjectType: kmip.ObjectTypeOpaqueObject, UniqueIdentifier: "id-1", Attribute: parsed(t, "Unique Identifier=id-1", "x-a=1"),
+		OpaqueObject: &kmip.OpaqueObject{OpaqueDataType: 0x80000001, OpaqueDataValue: []byte{1}}}
+	if err := os.WriteFile(exported, answer.Append(nil, kmip.TagResponsePayload, kmip.V1_4), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, tc := range []struct {
 		name string
 		make func(f *pflag.FlagSet) func() (structureWriter, error)
@@ -53,6 +59,29 @@ func TestRequests(t *testing.T) {
 			"--length", "256", "--state", "active", "--usage", "wrap", "--attribute", "Link=Link Type=Public Key Link", "--date", "Initial Date=..now",
 			"--max", "0", "--offset", "5", "--storage", "on-line-storage,archival-storage"}},
 		{"check", checkRequest, []string{"--usage", "encrypt", "--limit", "0", "--lease", "1h"}},
+		{"re-key-default", reKeyRequest, nil},
+		{"re-key-full", reKeyRequest, []string{"--offset", "1h", "--new-name", "n", "--template", "t", "--usage", "encrypt", "--sensitive"}},
+		{"re-key-key-pair", reKeyPairRequest, []string{"--offset", "0", "--private-name", "p", "--public-attribute", "x-a=1", "--group", "g"}},
+		{"re-key-key-pair-default", reKeyPairRequest, nil},
+		{"derive-key-pbkdf2", deriveRequest, []string{"--method", "pbkdf2", "--salt", "text:salt", "--iterations", "4096", "--hash", "sha-256", "--type", "secret-data", "--length", "160"}},
+		{"derive-key-108", deriveRequest, []string{"--method", "nist800-108-f", "--prf", "hmac-sha256", "--counter-length", "8", "--iv", "0001", "--new-name", "n", "--algorithm", "HMAC-SHA256", "--length", "256"}},
+		{"create-split-key-new", splitRequest(false), []string{"--split-parts", "3", "--new-name", "n"}},
+		{"create-split-key-existing", splitRequest(true), []string{"--split-parts", "3", "--split-threshold", "2", "--split-method", "polynomial-sharing-prime-field", "--prime-field-size", "257", "--group", "g"}},
+		{"join-split-key", joinRequest, []string{"--new-name", "n"}},
+		{"join-split-key-secret", joinRequest, []string{"--type", "secret-data"}},
+		{"certify", certifyRequest, []string{"--subject", "CN=a,O=b", "--subject-name", "www.example", "--subject-name", "10.0.0.1", "--new-name", "n", "--deactivation-date", "+90d"}},
+		{"certify-request", certifyRequest, []string{"--request", file}},
+		{"re-certify", reCertifyRequest, []string{"--request", file, "--request-type", "crmf", "--offset", "0"}},
+		{"validate", validateRequest, []string{"--file", file, "--date", "now"}},
+		{"encrypt-gcm", encryptRequest, []string{"--mode", "gcm", "--random-iv", "--iv-length", "96", "--tag-length", "12", "--aad", "text:header"}},
+		{"encrypt-oaep", encryptRequest, []string{"--padding", "oaep", "--hash", "sha-256", "--mgf-hash", "sha-1", "--label", "00ff"}},
+		{"encrypt-own", encryptRequest, nil},
+		{"decrypt-gcm", decryptRequest, []string{"--mode", "gcm", "--iv", "00 01", "--tag", "ff", "--aad", "bytes:02"}},
+		{"sign-pss", signRequest, []string{"--padding", "pss", "--hash", "sha-384", "--salt-length", "0"}},
+		{"sign-digest", signRequest, []string{"--signature-algorithm", "ecdsa-with-sha256", "--digested"}},
+		{"import-register", importRequest("id-1"), []string{"--type", "symmetric-key", "--algorithm", "AES", "--file", file, "--replace", "--wrap-type", "as-registered"}},
+		{"import-export", importRequest(""), []string{"--file", exported}},
+		{"import-export-other", importRequest("id-2"), []string{"--file", exported}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			f := pflag.NewFlagSet(tc.name, pflag.ContinueOnError)
@@ -108,4 +137,83 @@ func checkRequest(f *pflag.FlagSet) func() (structureWriter, error) {
 	c := &check{}
 	c.define(f)
 	return func() (structureWriter, error) { return c.request() }
+}
+
+func reKeyRequest(f *pflag.FlagSet) func() (structureWriter, error) {
+	r := &reKey{}
+	r.define(f)
+	return func() (structureWriter, error) { return r.request() }
+}
+
+func reKeyPairRequest(f *pflag.FlagSet) func() (structureWriter, error) {
+	r := &reKeyPair{}
+	r.define(f)
+	return func() (structureWriter, error) { return r.request() }
+}
+
+func deriveRequest(f *pflag.FlagSet) func() (structureWriter, error) {
+	d := &derive{}
+	d.define(f)
+	return func() (structureWriter, error) { return d.request(kmip.V1_4) }
+}
+
+func splitRequest(existing bool) func(*pflag.FlagSet) func() (structureWriter, error) {
+	return func(f *pflag.FlagSet) func() (structureWriter, error) {
+		s := &split{}
+		s.define(f)
+		return func() (structureWriter, error) { return s.request(existing) }
+	}
+}
+
+func joinRequest(f *pflag.FlagSet) func() (structureWriter, error) {
+	j := &join{}
+	j.define(f)
+	return func() (structureWriter, error) { return j.request() }
+}
+
+func certifyRequest(f *pflag.FlagSet) func() (structureWriter, error) {
+	c := &certify{}
+	c.define(f)
+	return func() (structureWriter, error) { return c.message(&kit{}) }
+}
+
+func reCertifyRequest(f *pflag.FlagSet) func() (structureWriter, error) {
+	c := &reCertify{}
+	c.define(f)
+	return func() (structureWriter, error) { return c.message(&kit{}) }
+}
+
+func validateRequest(f *pflag.FlagSet) func() (structureWriter, error) {
+	v := &validate{}
+	v.define(f)
+	return func() (structureWriter, error) { return v.request(&kit{}) }
+}
+
+func encryptRequest(f *pflag.FlagSet) func() (structureWriter, error) {
+	e := &encrypt{}
+	e.define(f)
+	return func() (structureWriter, error) { return e.request(kmip.V1_4) }
+}
+
+func decryptRequest(f *pflag.FlagSet) func() (structureWriter, error) {
+	d := &decrypt{}
+	d.define(f)
+	return func() (structureWriter, error) { return d.request(kmip.V1_4) }
+}
+
+func signRequest(f *pflag.FlagSet) func() (structureWriter, error) {
+	s := &sign{}
+	s.signing.define(f)
+	return func() (structureWriter, error) { return s.signRequest(kmip.V1_4) }
+}
+
+func importRequest(id string) func(*pflag.FlagSet) func() (structureWriter, error) {
+	return func(f *pflag.FlagSet) func() (structureWriter, error) {
+		i := &importing{id: id}
+		i.define(f)
+		shared := pflag.NewFlagSet("shared", pflag.ContinueOnError)
+		k := &kit{version: kmip.V1_4}
+		k.define(shared)
+		return func() (structureWriter, error) { return i.request(k) }
+	}
 }
