@@ -330,7 +330,7 @@ func TestLockAndClose(t *testing.T) {
 			}
 			time.Sleep(time.Millisecond)
 		}
-		go func() { <-closed }() //nolint:errcheck // the test is over
+		go func() { <-closed }()
 		return nil
 	})
 	if err != nil {
