@@ -4,6 +4,7 @@ Usage: pykmip_flow.py DIR HOST:PORT
 Prints a line for each step and ends with status 1 at the first wrong result.
 """
 
+import hashlib
 import hmac
 import os
 import sys
@@ -43,7 +44,8 @@ class Flow:
 
     def run(self):
         for part in (self.information, self.symmetric, self.wrapped, self.pairs, self.asymmetric, self.others,
-                     self.services, self.locating, self.attributes, self.life_cycle, self.refusals, self.cleanup):
+                     self.services, self.deriving, self.rekeying, self.locating, self.attributes, self.life_cycle,
+                     self.refusals, self.cleanup):
             self.part(part)
         return self.step.count
 
@@ -234,6 +236,41 @@ class Flow:
                 self.c.signature_verify(data, sig, public, how), enums.ValidityIndicator.VALID))
             self.step("other data", lambda: same(
                 self.c.signature_verify(data + b".", sig, public, how), enums.ValidityIndicator.INVALID))
+
+    # Derived and replacement keys
+
+    def deriving(self):
+        key, data, method = bytes(range(32)), b"purpose", enums.DerivationMethod
+        base = self.active(objects.SymmetricKey(AES, 256, key, CRYPT + [MASK.DERIVE_KEY],
+            name=self.mark + "base"))
+        sha256 = {"cryptographic_parameters": {"hashing_algorithm": enums.HashingAlgorithm.SHA_256}, "derivation_data": data}
+        self.derived("HMAC", [base], method.HMAC, sha256, hmac.new(key, data, "sha256").digest()[:16])
+        cbc = {"block_cipher_mode": enums.BlockCipherMode.CBC, "padding_method": enums.PaddingMethod.PKCS5}
+        cipher = Cipher(algorithms.AES(key), modes.CBC(bytes(16))).encryptor()
+        self.derived("encryption", [base], method.ENCRYPT, {"cryptographic_parameters": cbc, "initialization_vector": bytes(16),
+            "derivation_data": data}, cipher.update(data + b"\x09" * 9) + cipher.finalize())
+        password = self.active(objects.SecretData(b"password", enums.SecretDataType.PASSWORD, [MASK.DERIVE_KEY],
+            name=self.mark + "base password"))
+        self.derived("PBKDF2", [password], method.PBKDF2, {"cryptographic_parameters": {
+            "hashing_algorithm": enums.HashingAlgorithm.SHA_1}, "salt": b"salt", "iteration_count": 4096},
+            hashlib.pbkdf2_hmac("sha1", b"password", b"salt", 4096, 16))
+        other = self.active(objects.SymmetricKey(AES, 256, key, CRYPT, name=self.mark + "other"))
+        self.step("a key without the usage derives nothing", refused, REASON.INVALID_FIELD, self.c.derive_key,
+            enums.ObjectType.SYMMETRIC_KEY, [other], method.HMAC, sha256,
+            cryptographic_algorithm=AES, cryptographic_length=128)
+
+    def derived(self, label, bases, method, parameters, want):
+        uid = self.keep(self.step("derive by " + label, self.c.derive_key, enums.ObjectType.SYMMETRIC_KEY, bases, method,
+            parameters, cryptographic_algorithm=AES, cryptographic_length=128))
+        self.step("its value", lambda: same(self.c.get(uid).value, want))
+
+    def rekeying(self):
+        uid = self.keep(self.c.create(AES, 256, name=self.mark + "re-key", cryptographic_usage_mask=CRYPT))
+        new = self.keep(self.step("re-key", self.c.rekey, uid, 0))
+        self.step("another key", lambda: same(self.c.get(new).value == self.c.get(uid).value, False))
+        self.step("it has the name", lambda: same(
+            [str(a.attribute_value) for a in self.c.get_attributes(new, ["Name"])[1]], [self.mark + "re-key"]))
+        self.step("once only", refused, REASON.PERMISSION_DENIED, self.c.rekey, uid)
 
     # Locate
 
