@@ -71,7 +71,7 @@ lint: ## run go vet and the linters of .golangci.yml
 	go run $(GOLANGCI_LINT) run ./...
 
 .PHONY: vuln
-vuln: ## look for known vulnerabilities (asks vuln.go.dev, so it needs the network and is no part of .ci/run)
+vuln: ## look for known vulnerabilities (needs the network, so it is no part of .ci/run)
 	go run $(GOVULNCHECK) ./...
 
 .PHONY: softhsm
