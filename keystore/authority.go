@@ -208,13 +208,17 @@ func (s *Store) issuer(ctx context.Context, p *CertificateProfile, now time.Time
 		return nil, err
 	}
 	for _, a := range list {
-		c := a.cert()
-		if p.Authority != "" && p.Authority != a.name || c == nil || now.Before(c.NotBefore) || !now.Before(c.NotAfter) {
-			continue
+		if (p.Authority == "" || p.Authority == a.name) && a.signsAt(now) {
+			return a, nil
 		}
-		return a, nil
 	}
 	return nil, kmip.Errorf(kmip.ResultReasonFeatureNotSupported, "the server has no certification authority that can sign this certificate now")
+}
+
+// signsAt tells whether the authority has a certificate that is valid then.
+func (a *authority) signsAt(now time.Time) bool {
+	c := a.cert()
+	return c != nil && !now.Before(c.NotBefore) && now.Before(c.NotAfter)
 }
 
 // Authorities lists the certification authorities, oldest first.

@@ -297,4 +297,16 @@ func TestDescribe(t *testing.T) {
 			t.Errorf("client %q: got token and policy %t, want %t", client, got, want)
 		}
 	}
+	for want := range 2 {
+		d, err := b.s.Describe(context.Background(), kmip.Caller{}, kmip.V1_4)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d.Certifies != (want == 1) {
+			t.Errorf("with %d authorities: certifies %t", want, d.Certifies)
+		}
+		if want == 0 {
+			b.root("root")
+		}
+	}
 }

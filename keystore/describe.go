@@ -3,6 +3,8 @@ package keystore
 import (
 	"context"
 	"runtime"
+	"slices"
+	"time"
 
 	"kmipd/kmip"
 )
@@ -22,8 +24,13 @@ const (
 )
 
 // Describe answers Query from the live server and token.
-func (s *Store) Describe(_ context.Context, caller kmip.Caller, _ kmip.Version) (kmip.ServerDescription, error) {
+func (s *Store) Describe(ctx context.Context, caller kmip.Caller, _ kmip.Version) (kmip.ServerDescription, error) {
 	info := s.token.Info()
+	cas, err := s.authorities(ctx)
+	if err != nil {
+		return kmip.ServerDescription{}, err
+	}
+	now := time.Now()
 	d := kmip.ServerDescription{
 		ObjectTypes: []kmip.ObjectType{
 			kmip.ObjectTypeCertificate, kmip.ObjectTypeSymmetricKey, kmip.ObjectTypePublicKey, kmip.ObjectTypePrivateKey,
@@ -37,6 +44,7 @@ func (s *Store) Describe(_ context.Context, caller kmip.Caller, _ kmip.Version) 
 			{Tag: tagServerType, Value: serverTypeAlone},
 			{Tag: tagBuild, Value: runtime.Version()},
 		},
+		Certifies:  slices.ContainsFunc(cas, func(a *authority) bool { return a.signsAt(now) }),
 		Extensions: serverExtensions,
 		RNGs:       []kmip.RNGParameters{{RNGAlgorithm: kmip.RNGAlgorithmUnspecified}},
 		Profiles:   profiles,

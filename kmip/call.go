@@ -58,6 +58,7 @@ type ServerDescription struct {
 	Validations         []ValidationInformation
 	Capabilities        []CapabilityInformation
 	RegistrationMethods []ClientRegistrationMethod
+	Certifies           bool // an authority can sign certificates now
 	Asynchronous        bool // set by the message layer, which does the asynchronous work
 }
 

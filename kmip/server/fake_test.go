@@ -36,6 +36,7 @@ func newFakeKeys() *fakeKeys {
 			kmip.ObjectTypePrivateKey, kmip.ObjectTypeTemplate, kmip.ObjectTypeSecretData, kmip.ObjectTypeOpaqueObject, kmip.ObjectTypePGPKey},
 		Vendor:            "kmipd test",
 		ServerInformation: []kmip.ServerField{{Tag: 0x540001, Value: "kmipd"}, {Tag: 0x540002, Value: "none"}},
+		Certifies:         true,
 		Namespaces:        []string{"LIBRARY-LTO"},
 		Extensions:        []kmip.ExtensionInformation{{ExtensionName: "Product", ExtensionTag: ptr(int32(0x540001)), ExtensionType: ptr(int32(7))}},
 		Profiles:          []kmip.ProfileInformation{{ProfileName: kmip.ProfileName(0x79)}},

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"kmipd/kmip"
@@ -58,6 +59,11 @@ func describe(resp *kmip.QueryResponse, d *kmip.ServerDescription, f kmip.QueryF
 	switch f {
 	case kmip.QueryFunctionQueryOperations:
 		resp.Operation = operationsOf(ver)
+		if !d.Certifies {
+			resp.Operation = slices.DeleteFunc(resp.Operation, func(op kmip.Operation) bool {
+				return op == kmip.OperationCertify || op == kmip.OperationReCertify
+			})
+		}
 	case kmip.QueryFunctionQueryObjects:
 		for _, t := range d.ObjectTypes {
 			if knownUpTo(t, ver) {

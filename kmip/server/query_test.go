@@ -1,6 +1,7 @@
 package server
 
 import (
+	"slices"
 	"testing"
 
 	"kmipd/kmip"
@@ -37,7 +38,14 @@ func TestQuery(t *testing.T) {
 			t.Errorf("%s: Server Information %+v", tc.ver, q.ServerInformation)
 		}
 	}
-	r := b.send(t, one(kmip.V1_1, kmip.OperationQuery, query(kmip.QueryFunctionQueryExtensionList)))
+	b.keys.describe.Certifies = false
+	r := b.send(t, one(kmip.V1_4, kmip.OperationQuery, all))
+	r.want(t, 0, 0)
+	if ops := payloadOf[kmip.QueryResponse](t, r.items[0]).Operation; len(ops) != len(operationsOf(kmip.V1_4))-2 ||
+		slices.Contains(ops, kmip.OperationCertify) || slices.Contains(ops, kmip.OperationReCertify) {
+		t.Errorf("without an authority the operations are %v", ops)
+	}
+	r = b.send(t, one(kmip.V1_1, kmip.OperationQuery, query(kmip.QueryFunctionQueryExtensionList)))
 	if e := payloadOf[kmip.QueryResponse](t, r.items[0]).ExtensionInformation; len(e) != 1 || e[0].ExtensionTag != nil || e[0].ExtensionName != "Product" {
 		t.Errorf("Extension List %+v", e)
 	}
