@@ -21,13 +21,17 @@ type bencher struct {
 	settings benchSettings
 	admin    *harness.Conn // prepares objects
 
-	requests struct{ null, create, pair, register []byte }
+	requests struct{ null, create, pair, register, random []byte }
 	gets     [][]byte
 	wraps    [][]byte
 	attrs    [][]byte
 	locates  [][]byte
 	encrypts [][]byte
+	gcms     [][]byte
+	decrypts [][]byte
 	signs    [][]byte
+	rsas     [][]byte
+	macs     [][]byte
 	lives    lives
 	next     atomic.Uint64
 }
@@ -47,6 +51,7 @@ func newBencher(s *harness.Server, settings benchSettings) (*bencher, error) {
 	b.requests.create = encode(message.CreateAES(256))
 	b.requests.pair = encode(message.CreateP256())
 	b.requests.register = encode(message.RegisterAES(bytes.Repeat([]byte{0x5A, 0xA5}, 16)))
+	b.requests.random = encode(message.RNGRetrieve(32))
 	kek, err := message.Do(b.admin, message.CreateKEK())
 	if err != nil {
 		return nil, fmt.Errorf("wrapping key: %w", err)
@@ -125,9 +130,9 @@ func (b *bencher) locate(c *benchClient) error     { return c.send(b.turn(b.loca
 func (b *bencher) encrypt(c *benchClient) error    { return c.send(b.turn(b.encrypts)) }
 func (b *bencher) sign(c *benchClient) error       { return c.send(b.turn(b.signs)) }
 
-// lives are keys made beforehand whose life the benchmark plays to the end, each with its three requests.
+// lives are keys made beforehand that serve for one turn, each with the requests of it.
 type lives struct {
-	all  [][3][]byte
+	all  [][][]byte
 	used atomic.Int64
 }
 
@@ -149,22 +154,33 @@ func (b *bencher) life(c *benchClient) error {
 	return nil
 }
 
-// makeLives makes as many keys as it can in twice the time of a measurement.
+// makeLives makes keys whose life the benchmark plays to the end.
 func (b *bencher) makeLives(int) error {
+	return b.makeOnce(func(c *harness.Conn) ([][]byte, error) {
+		r, err := message.Do(c, message.CreateAES(256))
+		if err != nil {
+			return nil, err
+		}
+		uid := r.Identifier()
+		return [][]byte{encode(message.Activate(uid)), encode(message.Revoke(uid, false)), encode(message.Destroy(uid))}, nil
+	})
+}
+
+// makeOnce makes as many keys as it can in twice the time of a measurement. The function makes one, and the requests of
+// its turn.
+func (b *bencher) makeOnce(f func(*harness.Conn) ([][]byte, error)) error {
 	b.lives.all = nil
 	b.lives.refill()
 	var mu sync.Mutex
 	began := time.Now()
 	return b.prepare(func(c *harness.Conn) (bool, error) {
-		r, err := message.Do(c, message.CreateAES(256))
+		requests, err := f(c)
 		if err != nil {
 			return false, err
 		}
-		uid := r.Identifier()
 		mu.Lock()
 		defer mu.Unlock()
-		b.lives.all = append(b.lives.all, [3][]byte{encode(message.Activate(uid)), encode(message.Revoke(uid, false)),
-			encode(message.Destroy(uid))})
+		b.lives.all = append(b.lives.all, requests)
 		return time.Since(began) < 2*b.settings.length && len(b.lives.all) < 20000, nil
 	})
 }

@@ -35,7 +35,8 @@ func raw(dir string, length time.Duration, callers []int) error {
 		call func(context.Context) error
 	}{
 		{"create", r.create}, {"pair", r.pair}, {"get", r.get}, {"wrapped", r.wrapped}, {"register", r.register},
-		{"encrypt", r.encrypt}, {"sign", r.sign},
+		{"encrypt", r.encrypt}, {"gcm", r.gcm}, {"decrypt", r.decrypt}, {"sign", r.sign}, {"rsa", r.rsa}, {"mac", r.mac},
+		{"random", r.random},
 	} {
 		out[op.name] = map[int]float64{}
 		for _, n := range callers {
@@ -86,10 +87,17 @@ type rawBench struct {
 	kek    hsm.Ref
 	keys   []hsm.Ref
 	signs  []hsm.Ref
+	rsas   []hsm.Ref
+	macs   []hsm.Ref
+	sealed [][]byte // ciphertext || tag, of the key with the same index
 	next   atomic.Uint64
 }
 
-const keys = 64 // objects that Get and Wrap take in turn, as the clients of the server do
+// As many objects as the clients of the server take in turn.
+const (
+	keys    = 64
+	rsaKeys = 8 // they take a while to make
+)
 
 func spec(usage hsm.Usage) hsm.KeySpec {
 	return hsm.KeySpec{ID: hsm.NewTokenID(), Label: "bench", Type: hsm.KeyAES, Bits: 256, Usage: usage, Extractable: true}
@@ -108,10 +116,28 @@ func (r *rawBench) prepare(ctx context.Context) error {
 			return err
 		}
 		r.keys = append(r.keys, ref)
-		if ref, err = r.madePair(ctx); err != nil {
+		sealed, err := r.token.Encrypt(ctx, ref, 256, gcm, make([]byte, 1024))
+		if err != nil {
+			return err
+		}
+		r.sealed = append(r.sealed, sealed)
+		if ref, err = r.madePair(ctx, hsm.KeySpec{Type: hsm.KeyEC, Curve: hsm.CurveP256}); err != nil {
 			return err
 		}
 		r.signs = append(r.signs, ref)
+		m := spec(hsm.UsageSign | hsm.UsageVerify)
+		m.Type = hsm.KeyGeneric
+		if err := r.token.GenerateKey(ctx, m); err != nil {
+			return err
+		}
+		r.macs = append(r.macs, hsm.Ref{Class: hsm.ClassSecretKey, ID: m.ID})
+	}
+	for range rsaKeys {
+		ref, err := r.madePair(ctx, hsm.KeySpec{Type: hsm.KeyRSA, Bits: 2048})
+		if err != nil {
+			return err
+		}
+		r.rsas = append(r.rsas, ref)
 	}
 	return nil
 }
@@ -129,14 +155,16 @@ func (r *rawBench) create(ctx context.Context) error {
 }
 
 func (r *rawBench) pair(ctx context.Context) error {
-	_, err := r.madePair(ctx)
+	_, err := r.madePair(ctx, hsm.KeySpec{Type: hsm.KeyEC, Curve: hsm.CurveP256})
 	return err
 }
 
-// madePair makes a key pair and returns its private half.
-func (r *rawBench) madePair(ctx context.Context) (hsm.Ref, error) {
+// madePair makes a key pair of the kind and returns its private half.
+func (r *rawBench) madePair(ctx context.Context, kind hsm.KeySpec) (hsm.Ref, error) {
 	half := func(usage hsm.Usage) hsm.KeySpec {
-		return hsm.KeySpec{ID: hsm.NewTokenID(), Label: "bench", Type: hsm.KeyEC, Curve: hsm.CurveP256, Usage: usage, Extractable: true}
+		k := kind
+		k.ID, k.Label, k.Usage, k.Extractable = hsm.NewTokenID(), "bench", usage, true
+		return k
 	}
 	public := half(hsm.UsageVerify)
 	public.Extractable = false
@@ -161,8 +189,40 @@ func (r *rawBench) encrypt(ctx context.Context) error {
 	return err
 }
 
+// gcm is how the Encrypt and Decrypt requests of the server have it.
+var gcm = hsm.CipherSpec{Mode: hsm.ModeGCM, IV: make([]byte, 12), TagBits: 128}
+
+func (r *rawBench) gcm(ctx context.Context) error {
+	_, err := r.token.Encrypt(ctx, r.key(), 256, gcm, make([]byte, 1024))
+	return err
+}
+
+func (r *rawBench) decrypt(ctx context.Context) error {
+	i := r.next.Add(1) % keys
+	m, err := r.token.Decrypt(ctx, r.keys[i], 256, gcm, r.sealed[i])
+	m.Wipe()
+	return err
+}
+
 func (r *rawBench) sign(ctx context.Context) error {
 	_, err := r.token.Sign(ctx, r.signs[r.next.Add(1)%keys], hsm.SignSpec{Scheme: hsm.SignECDSA, Hash: hsm.SHA256}, make([]byte, 32))
+	return err
+}
+
+func (r *rawBench) rsa(ctx context.Context) error {
+	how := hsm.SignSpec{Scheme: hsm.SignRSAPKCS1v15, Hash: hsm.SHA256}
+	_, err := r.token.Sign(ctx, r.rsas[r.next.Add(1)%rsaKeys], how, make([]byte, 32))
+	return err
+}
+
+func (r *rawBench) mac(ctx context.Context) error {
+	how := hsm.MACSpec{Scheme: hsm.MACHMAC, Hash: hsm.SHA256}
+	_, err := r.token.MAC(ctx, r.macs[r.next.Add(1)%keys], 256, how, make([]byte, 1024))
+	return err
+}
+
+func (r *rawBench) random(ctx context.Context) error {
+	_, err := r.token.Random(ctx, 32)
 	return err
 }
 
