@@ -45,24 +45,47 @@ func (s *Store) blockCipher(ctx context.Context, key tokenKey, block int, sv *se
 			return nil, nil, err
 		}
 	}
-	if m.plain == hsm.ModeCTR && p.InitialCounterValue != nil {
-		return nil, nil, badField("Initial Counter Value is not supported: IV/Counter/Nonce is the whole first counter block")
-	}
 	if alone := !first.more(); alone && !w.fits(len(first.data)) {
 		return nil, nil, errBlocks
 	}
 	if m.plain == hsm.ModeECB {
 		return w, nil, nil
 	}
-	iv, chosen, err := s.iv(ctx, p, in.iv, block, decrypt)
+	var counter []byte
+	if m.plain == hsm.ModeCTR && p.InitialCounterValue != nil {
+		var err error
+		if counter, err = firstCounter(p, block); err != nil {
+			return nil, nil, err
+		}
+	}
+	iv, chosen, err := s.iv(ctx, p, in.iv, block-len(counter), decrypt)
 	if err != nil {
 		return nil, nil, err
 	}
-	if len(iv) != block {
-		return nil, nil, badField("IV/Counter/Nonce must have %d octets", block)
+	if len(iv)+len(counter) != block {
+		return nil, nil, badField("IV/Counter/Nonce must have %d octets", block-len(counter))
 	}
-	w.iv = append([]byte(nil), iv...)
+	w.iv = append(append(make([]byte, 0, block), iv...), counter...)
 	return w, chosen, nil
+}
+
+// firstCounter is the end of the first counter block where Initial Counter Value gives it (KMIP 1.4 section 3.6), as in
+// RFC 3686: Counter Length bits, 32 where that is not given. IV/Counter/Nonce is then what stands before it.
+func firstCounter(p *kmip.CryptographicParameters, block int) ([]byte, error) {
+	bits := int32(32)
+	if p.CounterLength != nil {
+		bits = *p.CounterLength
+	}
+	if bits%8 != 0 || bits < 8 || int(bits) >= 8*block {
+		return nil, badField("Counter Length must be whole octets, from 8 to %d bits", 8*block-8)
+	}
+	value := *p.InitialCounterValue
+	if value < 0 || bits < 32 && value>>bits != 0 {
+		return nil, badField("Initial Counter Value does not fit into %d bits", bits)
+	}
+	counter := make([]byte, max(bits/8, 4))
+	binary.BigEndian.PutUint32(counter[len(counter)-4:], uint32(value))
+	return counter[len(counter)-int(bits/8):], nil
 }
 
 // iv is the request's IV, or a random one where the parameters ask the server for it (KMIP 1.4 section 3.6); the latter
@@ -76,7 +99,7 @@ func (s *Store) iv(ctx context.Context, p *kmip.CryptographicParameters, given [
 		return nil, nil, kmip.Errorf(kmip.ResultReasonInvalidMessage, "IV/Counter/Nonce is missing")
 	}
 	chosen, err = s.randomIV(ctx, octets)
-	if err == nil && p.BlockCipherMode == kmip.BlockCipherModeCTR {
+	if err == nil && p.BlockCipherMode == kmip.BlockCipherModeCTR && p.InitialCounterValue == nil {
 		clear(chosen[octets-4:]) // room for the counter: no token has to carry beyond 32 bits
 	}
 	return chosen, chosen, err

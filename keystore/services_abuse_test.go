@@ -110,7 +110,7 @@ func someParameters(r *rand.Rand) *kmip.CryptographicParameters {
 	if often(3) {
 		p.RandomIV = ptr(true)
 	}
-	for _, field := range []**int32{&p.IVLength, &p.TagLength, &p.SaltLength, &p.TrailerField, &p.InitialCounterValue} {
+	for _, field := range []**int32{&p.IVLength, &p.TagLength, &p.SaltLength, &p.TrailerField, &p.InitialCounterValue, &p.CounterLength} {
 		if often(6) {
 			*field = ptr([]int32{-1 << 31, -1, 0, 1, 12, 16, 20, 96, 222, 1<<31 - 1}[r.IntN(10)])
 		}

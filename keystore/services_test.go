@@ -96,6 +96,13 @@ func TestCiphers(t *testing.T) {
 			"79abc5c23868ad84d388ce61110a62742bda19d694bbcb757dd06617c0d80fb1df2e71864ad9633d7d797e30860df00d", ""},
 		{"CTR", nist, aes, blockMode(kmip.BlockCipherModeCTR), "f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff", "",
 			"6bc1bee22e409f96e93d7e117393172aae2d8a571e", "874d6191b620e3261bef6864990db6ce9806f66b79", ""},
+		{"CTR of RFC 3686", "ae6852f8121067cc4bf7a5765577f39e", aes, counterFrom(1), "000000300000000000000000", "",
+			"53696e676c6520626c6f636b206d7367", "e4095d4fb7a7b3792d6175a3261311b8", ""},
+		{"CTR of RFC 3686, two blocks", "7e24067817fae0d743d6ce1f32539163", aes, counterFrom(1), "006cb6dbc0543b59da48d90b", "",
+			"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
+			"5104a106168a72d9790d41ee8edad388eb2e1efc46da57c8fce630df9141be28", ""},
+		{"CTR from a counter of 8 bits", nist, aes, counterFrom(255, 8), "f0f1f2f3f4f5f6f7f8f9fafbfcfdfe", "",
+			"6bc1bee22e409f96e93d7e117393172aae2d8a571e", "874d6191b620e3261bef6864990db6ce9806f66b79", ""},
 		{"3DES ECB", des3, tdes, blockMode(kmip.BlockCipherModeECB), "", "", "0102030405060708", "cead373db80eabf8", ""},
 		{"GCM", "00000000000000000000000000000000", aes, gcmParams(16), "000000000000000000000000", "",
 			"00000000000000000000000000000000", "0388dace60b6a392f328c2b971b2fe78", "ab6e47d42cec13bdf53a67b21257bddf"},
@@ -166,6 +173,16 @@ func TestWhichParameters(t *testing.T) {
 	}
 }
 
+// counterFrom is CTR mode with an Initial Counter Value, and perhaps a Counter Length.
+func counterFrom(value int32, bits ...int32) *kmip.CryptographicParameters {
+	p := blockMode(kmip.BlockCipherModeCTR)
+	p.InitialCounterValue = &value
+	if len(bits) > 0 {
+		p.CounterLength = &bits[0]
+	}
+	return p
+}
+
 // A random IV comes from the token and goes back to the client; one that the client gives is used.
 func TestRandomIV(t *testing.T) {
 	yes := true
@@ -175,6 +192,7 @@ func TestRandomIV(t *testing.T) {
 	}{
 		{kmip.CryptographicParameters{BlockCipherMode: kmip.BlockCipherModeCBC, PaddingMethod: kmip.PaddingMethodPKCS5, RandomIV: &yes}, 16},
 		{kmip.CryptographicParameters{BlockCipherMode: kmip.BlockCipherModeCTR, RandomIV: &yes}, 16},
+		{kmip.CryptographicParameters{BlockCipherMode: kmip.BlockCipherModeCTR, RandomIV: &yes, InitialCounterValue: ptr(int32(1))}, 12},
 		{kmip.CryptographicParameters{BlockCipherMode: kmip.BlockCipherModeGCM, RandomIV: &yes}, 12},
 		{kmip.CryptographicParameters{BlockCipherMode: kmip.BlockCipherModeGCM, RandomIV: &yes, IVLength: ptr(int32(96))}, 12},
 		{kmip.CryptographicParameters{BlockCipherMode: kmip.BlockCipherModeGCM, RandomIV: &yes, IVLength: ptr(int32(12))}, 12},
@@ -265,8 +283,12 @@ func TestCipherRefusals(t *testing.T) {
 			RandomIV: ptr(true), IVLength: ptr(int32(64))}, Data: block}, false, field},
 		{"IV Length 12", aes, kmip.EncryptRequest{CryptographicParameters: &kmip.CryptographicParameters{BlockCipherMode: kmip.BlockCipherModeGCM,
 			TagLength: ptr(int32(16)), IVLength: ptr(int32(12))}, Data: block, IVCounterNonce: iv[:12]}, false, 0},
-		{"counter value", aes, kmip.EncryptRequest{CryptographicParameters: &kmip.CryptographicParameters{BlockCipherMode: kmip.BlockCipherModeCTR,
-			InitialCounterValue: ptr(int32(1))}, Data: block, IVCounterNonce: iv}, false, field},
+		{"counter beside a whole block", aes, kmip.EncryptRequest{CryptographicParameters: counterFrom(1), Data: block, IVCounterNonce: iv}, false, field},
+		{"counter below 0", aes, kmip.EncryptRequest{CryptographicParameters: counterFrom(-1), Data: block, IVCounterNonce: iv[:12]}, false, field},
+		{"counter too large", aes, kmip.EncryptRequest{CryptographicParameters: counterFrom(256, 8), Data: block, IVCounterNonce: iv[:15]}, false, field},
+		{"counter of 0 bits", aes, kmip.EncryptRequest{CryptographicParameters: counterFrom(0, 0), Data: block, IVCounterNonce: iv}, false, field},
+		{"counter of 12 bits", aes, kmip.EncryptRequest{CryptographicParameters: counterFrom(0, 12), Data: block, IVCounterNonce: iv[:15]}, false, field},
+		{"counter of a block", aes, kmip.EncryptRequest{CryptographicParameters: counterFrom(0, 128), Data: block, IVCounterNonce: []byte{}}, false, field},
 		{"tag of 1", aes, kmip.EncryptRequest{CryptographicParameters: gcmParams(1), Data: block, IVCounterNonce: iv[:12]}, false, general},
 		{"tag of 11", aes, kmip.EncryptRequest{CryptographicParameters: gcmParams(11), Data: block, IVCounterNonce: iv[:12]}, false, general},
 		{"tag of 17", aes, kmip.EncryptRequest{CryptographicParameters: gcmParams(17), Data: block, IVCounterNonce: iv[:12]}, false, general},
