@@ -2,9 +2,14 @@ package main
 
 import (
 	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/big"
 	"os"
 	"path/filepath"
 	"sync"
@@ -36,7 +41,7 @@ func raw(dir string, length time.Duration, callers []int) error {
 	}{
 		{"create", r.create}, {"pair", r.pair}, {"get", r.get}, {"wrapped", r.wrapped}, {"register", r.register},
 		{"encrypt", r.encrypt}, {"gcm", r.gcm}, {"decrypt", r.decrypt}, {"sign", r.sign}, {"rsa", r.rsa}, {"mac", r.mac},
-		{"random", r.random},
+		{"random", r.random}, {"certify", r.certify},
 	} {
 		out[op.name] = map[int]float64{}
 		for _, n := range callers {
@@ -89,6 +94,7 @@ type rawBench struct {
 	signs  []hsm.Ref
 	rsas   []hsm.Ref
 	macs   []hsm.Ref
+	cert   []byte
 	sealed [][]byte // ciphertext || tag, of the key with the same index
 	next   atomic.Uint64
 }
@@ -139,7 +145,13 @@ func (r *rawBench) prepare(ctx context.Context) error {
 		}
 		r.rsas = append(r.rsas, ref)
 	}
-	return nil
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		return err
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "bench"}}
+	r.cert, err = x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	return err
 }
 
 func (r *rawBench) made(ctx context.Context) (hsm.Ref, error) {
@@ -213,6 +225,14 @@ func (r *rawBench) rsa(ctx context.Context) error {
 	how := hsm.SignSpec{Scheme: hsm.SignRSAPKCS1v15, Hash: hsm.SHA256}
 	_, err := r.token.Sign(ctx, r.rsas[r.next.Add(1)%rsaKeys], how, make([]byte, 32))
 	return err
+}
+
+// certify is the signature of a certificate and its store: the server leaves both to the token.
+func (r *rawBench) certify(ctx context.Context) error {
+	if err := r.rsa(ctx); err != nil {
+		return err
+	}
+	return r.token.StoreCertificate(ctx, hsm.NewTokenID(), "bench", r.cert)
 }
 
 func (r *rawBench) mac(ctx context.Context) error {
