@@ -124,7 +124,7 @@ func TestParseName(t *testing.T) {
 	for _, tc := range []struct{ text, want string }{
 		{"CN=a", "CN=a"}, {"CN=a,O=b, C=DE", "CN=a,O=b,C=DE"}, {"cn = a ; o=b", "CN=a,O=b"}, {`CN=a\,b`, `CN=a\,b`}, {`CN=\C3\A4`, "CN=ä"},
 		{`CN=\ a\ `, `CN=\ a\ `}, {"2.5.4.3=x", "CN=x"}, {"OID.2.5.4.3=x", "CN=x"}, {"CN=#0c0161", "CN=a"}, {"", ""}, {"CN", ""}, {"CN=", ""}, {"=a", ""},
-		{"XX=a", ""}, {"C=DEU", ""}, {`CN=a\`, ""}, {"CN=#zz", ""}, {"CN=#0c02", ""}, {"CN=a,", ""}, {"DC=ä", ""}, {"CN=a\x00", ""}, {"9.9.9=a", ""},
+		{"XX=a", ""}, {"C=DEU", ""}, {`CN=a\`, ""}, {"CN=#zz", ""}, {"CN=#0c02", ""}, {"C=#0100", ""}, {"CN=a,", ""}, {"DC=ä", ""}, {"CN=a\x00", ""}, {"9.9.9=a", ""},
 	} {
 		der, err := ParseName(tc.text)
 		if (err == nil) != (tc.want != "") {
@@ -156,6 +156,7 @@ func extension(oid asn1.ObjectIdentifier, der []byte) pkix.Extension {
 
 func FuzzParseName(f *testing.F) {
 	f.Add(`CN=a\,b+OU=#0c0161,C=DE`)
+	f.Add("C=#0100") // a BOOLEAN without octets
 	f.Fuzz(func(t *testing.T, text string) {
 		der, err := ParseName(text)
 		if err == nil {

@@ -53,7 +53,15 @@ func ParseName(text string) ([]byte, error) {
 		return nil, errName
 	}
 	slices.Reverse(rdns)
-	return asn1.Marshal(rdns)
+	der, err := asn1.Marshal(rdns)
+	if err != nil {
+		return nil, err
+	}
+	// A value in hexadecimal may be DER outside and noise inside, which would make a certificate that nobody can read.
+	if err := unmarshalAll(der, new(pkix.RDNSequence)); err != nil {
+		return nil, errName
+	}
+	return der, nil
 }
 
 // splitName splits at separators that are not escaped.
