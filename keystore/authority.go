@@ -55,6 +55,7 @@ type authority struct {
 type authorities struct {
 	mu     sync.Mutex
 	list   []*authority // oldest first; nil until loaded
+	gen    uint64       // counts the changes of what is stored
 	crls   map[string]*publishedCRL
 	wakeUp chan struct{} // of the goroutine that issues CRLs; nil before Start
 }
@@ -105,16 +106,17 @@ func signatureOf(public crypto.PublicKey) (kmip.CryptographicAlgorithm, int, kmi
 // authorities gives all of them, oldest first.
 func (s *Store) authorities(ctx context.Context) ([]*authority, error) {
 	s.cas.mu.Lock()
-	defer s.cas.mu.Unlock()
-	if s.cas.list != nil {
-		return s.cas.list, nil
+	list, gen := s.cas.list, s.cas.gen
+	s.cas.mu.Unlock()
+	if list != nil {
+		return list, nil
 	}
 	found, err := s.meta.Locate(ctx, metadata.Query{Owner: caOwner, Max: -1, Oldest: true,
 		Terms: []metadata.Term{metadata.ObjectTypeTerm(kmip.ObjectTypePrivateKey)}})
 	if err != nil {
 		return nil, toKMIP(err)
 	}
-	list := make([]*authority, 0, len(found.UIDs))
+	list = make([]*authority, 0, len(found.UIDs))
 	for _, uid := range found.UIDs {
 		a, err := s.loadAuthority(ctx, uid)
 		if err != nil {
@@ -122,7 +124,11 @@ func (s *Store) authorities(ctx context.Context) ([]*authority, error) {
 		}
 		list = append(list, a)
 	}
-	s.cas.list = list
+	s.cas.mu.Lock()
+	defer s.cas.mu.Unlock()
+	if s.cas.gen == gen {
+		s.cas.list = list // else they changed meanwhile, and the next use loads them
+	}
 	return list, nil
 }
 
@@ -131,6 +137,7 @@ func (s *Store) forgetAuthorities() {
 	s.cas.mu.Lock()
 	defer s.cas.mu.Unlock()
 	s.cas.list = nil
+	s.cas.gen++
 }
 
 func (s *Store) loadAuthority(ctx context.Context, uid string) (*authority, error) {

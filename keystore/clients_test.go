@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"kmipd/hsm/hsmtest"
 	"kmipd/kmip"
 	"kmipd/kmip/ttlv"
 	"kmipd/metadata"
@@ -297,16 +298,23 @@ func TestDescribe(t *testing.T) {
 			t.Errorf("client %q: got token and policy %t, want %t", client, got, want)
 		}
 	}
-	for want := range 2 {
+	certifies := func(want bool, when string) {
+		t.Helper()
 		d, err := b.s.Describe(context.Background(), kmip.Caller{}, kmip.V1_4)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if d.Certifies != (want == 1) {
-			t.Errorf("with %d authorities: certifies %t", want, d.Certifies)
-		}
-		if want == 0 {
-			b.root("root")
+		if d.Certifies != want {
+			t.Errorf("%s: certifies %t", when, d.Certifies)
 		}
 	}
+	certifies(false, "without an authority")
+	b.root("root")
+	certifies(true, "with one")
+	b.s.forgetAuthorities()
+	b.fake.Inject(hsmtest.Fault{Method: "PublicKey", Effect: hsmtest.FailBefore})
+	certifies(false, "while the token fails")
+	certifies(true, "after that")
+	b.now = b.now.AddDate(20, 0, 0)
+	certifies(false, "when it has expired")
 }

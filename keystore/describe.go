@@ -4,7 +4,6 @@ import (
 	"context"
 	"runtime"
 	"slices"
-	"time"
 
 	"kmipd/kmip"
 )
@@ -26,11 +25,6 @@ const (
 // Describe answers Query from the live server and token.
 func (s *Store) Describe(ctx context.Context, caller kmip.Caller, _ kmip.Version) (kmip.ServerDescription, error) {
 	info := s.token.Info()
-	cas, err := s.authorities(ctx)
-	if err != nil {
-		return kmip.ServerDescription{}, err
-	}
-	now := time.Now()
 	d := kmip.ServerDescription{
 		ObjectTypes: []kmip.ObjectType{
 			kmip.ObjectTypeCertificate, kmip.ObjectTypeSymmetricKey, kmip.ObjectTypePublicKey, kmip.ObjectTypePrivateKey,
@@ -44,7 +38,7 @@ func (s *Store) Describe(ctx context.Context, caller kmip.Caller, _ kmip.Version
 			{Tag: tagServerType, Value: serverTypeAlone},
 			{Tag: tagBuild, Value: runtime.Version()},
 		},
-		Certifies:  slices.ContainsFunc(cas, func(a *authority) bool { return a.signsAt(now) }),
+		Certifies:  s.certifies(ctx),
 		Extensions: serverExtensions,
 		RNGs:       []kmip.RNGParameters{{RNGAlgorithm: kmip.RNGAlgorithmUnspecified}},
 		Profiles:   profiles,
@@ -67,6 +61,17 @@ func (s *Store) Describe(ctx context.Context, caller kmip.Caller, _ kmip.Version
 			kmip.ServerField{Tag: tagPolicy, Value: s.policy.Name()})
 	}
 	return d, nil
+}
+
+// certifies tells whether an authority can sign now. Query answers without a token, too: then none can.
+func (s *Store) certifies(ctx context.Context) bool {
+	list, err := s.authorities(ctx)
+	if err != nil {
+		s.log.Error().Err(err).Msg("loading the certification authorities")
+		return false
+	}
+	now := s.cfg.Clock()
+	return slices.ContainsFunc(list, func(a *authority) bool { return a.signsAt(now) })
 }
 
 // serverExtensions describes the extension tags that the server uses, for Query Extension List and Map.
