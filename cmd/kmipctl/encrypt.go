@@ -38,7 +38,8 @@ type encrypt struct {
 func (e *encrypt) define(f *pflag.FlagSet) {
 	e.target.define(f)
 	e.input.define(f, "the data to encrypt")
-	e.parameters.define(f, "mode", "padding", "hash", "mgf-hash", "label", "random-iv", "iv-length", "tag-length")
+	e.parameters.define(f, "mode", "padding", "hash", "mgf-hash", "label", "random-iv", "iv-length", "tag-length",
+		"initial-counter", "counter-length")
 	f.StringVar(&e.iv, "iv", "", "IV, counter block or nonce in `hexadecimal`")
 	f.StringVar(&e.aad, "aad", "", "Additional Data of gcm, as `octets`: hexadecimal, or text:...")
 	e.delivery.define(f, "the ciphertext")
@@ -134,7 +135,8 @@ type decrypt struct {
 func (d *decrypt) define(f *pflag.FlagSet) {
 	d.target.define(f)
 	d.input.define(f, "the ciphertext")
-	d.parameters.define(f, "mode", "padding", "hash", "mgf-hash", "label", "tag-length")
+	d.parameters.define(f, "mode", "padding", "hash", "mgf-hash", "label", "tag-length", "initial-counter",
+		"counter-length")
 	f.StringVar(&d.iv, "iv", "", "IV, counter block or nonce in `hexadecimal`")
 	f.StringVar(&d.aad, "aad", "", "Additional Data of gcm, as `octets`: hexadecimal, or text:...")
 	f.StringVar(&d.tag, "tag", "", "tag of gcm in `hexadecimal`")

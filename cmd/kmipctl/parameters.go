@@ -14,10 +14,10 @@ import (
 type parameters struct {
 	flags *pflag.FlagSet
 
-	mode, padding, hash, algorithm, signature, mgfHash, label string
-	prf                                                       string // algorithm where --algorithm is that of a new key
-	randomIV                                                  bool
-	ivLength, tagLength, saltLength, counterLength            int32
+	mode, padding, hash, algorithm, signature, mgfHash, label      string
+	prf                                                            string // algorithm where --algorithm is that of a new key
+	randomIV                                                       bool
+	ivLength, tagLength, saltLength, counterLength, initialCounter int32
 }
 
 // define declares the flags that are named. Without any of them the key's own Cryptographic Parameters are used.
@@ -49,6 +49,8 @@ func (p *parameters) define(f *pflag.FlagSet, names ...string) {
 			f.Int32Var(&p.tagLength, n, 0, "Tag Length of gcm in `octets` (default: the server's, 16)")
 		case "salt-length":
 			f.Int32Var(&p.saltLength, n, 0, "Salt Length of pss in `octets` (default: the server's, that of the hash)")
+		case "initial-counter":
+			f.Int32Var(&p.initialCounter, n, 0, "Initial Counter `Value` of ctr; the IV is then what stands before the counter (RFC 3686: 1)")
 		case "counter-length":
 			f.Int32Var(&p.counterLength, n, 0, "Counter Length in `bits`")
 		}
@@ -87,7 +89,8 @@ func (p *parameters) get() (*kmip.CryptographicParameters, error) {
 		from *int32
 		to   **int32
 	}{{"iv-length", &p.ivLength, &out.IVLength}, {"tag-length", &p.tagLength, &out.TagLength},
-		{"salt-length", &p.saltLength, &out.SaltLength}, {"counter-length", &p.counterLength, &out.CounterLength}} {
+		{"salt-length", &p.saltLength, &out.SaltLength}, {"counter-length", &p.counterLength, &out.CounterLength},
+		{"initial-counter", &p.initialCounter, &out.InitialCounterValue}} {
 		if p.flags.Changed(n.flag) {
 			*n.to, used = n.from, true
 		}

@@ -73,6 +73,7 @@ func TestRequests(t *testing.T) {
 		{"certify-request", certifyRequest, []string{"--request", file}},
 		{"re-certify", reCertifyRequest, []string{"--request", file, "--request-type", "crmf", "--offset", "0"}},
 		{"validate", validateRequest, []string{"--file", file, "--date", "now"}},
+		{"encrypt-ctr", encryptRequest, []string{"--mode", "ctr", "--initial-counter", "0", "--counter-length", "32", "--iv", "000102030405060708090a0b"}},
 		{"encrypt-gcm", encryptRequest, []string{"--mode", "gcm", "--random-iv", "--iv-length", "96", "--tag-length", "12", "--aad", "text:header"}},
 		{"encrypt-oaep", encryptRequest, []string{"--padding", "oaep", "--hash", "sha-256", "--mgf-hash", "sha-1", "--label", "00ff"}},
 		{"encrypt-own", encryptRequest, nil},

@@ -16,8 +16,8 @@ import (
 	"kmipd/keystore"
 )
 
-// config is everything that an operator sets. Each field has one name: listen_address in the file is
-// KMIPD_LISTEN_ADDRESS in the environment and --listen-address on the command line, in rising precedence.
+// config is everything that an operator sets. Each field has one name: max_batch in the file is
+// KMIPD_MAX_BATCH in the environment and --max-batch on the command line, in rising precedence.
 type config struct {
 	Listen              string
 	DataDir             string
@@ -67,7 +67,7 @@ type config struct {
 func (c *config) define(f *pflag.FlagSet) {
 	f.StringVar(&c.Listen, "listen", "0.0.0.0:5696", "address and port of the KMIP listener")
 	f.StringVar(&c.DataDir, "data-dir", "", "directory of the records (required)")
-	f.StringVar(&c.AdminSocket, "admin-socket", "", "Unix socket for kmipd client while the server runs (default: admin.sock in the data directory)")
+	f.StringVar(&c.AdminSocket, "admin-socket", "", "Unix socket for administrators' commands while the server runs (default: admin.sock in the data directory)")
 	f.StringVar(&c.TLSCertificate, "tls-certificate", "", "PEM file: the server's certificate and its chain (required)")
 	f.StringVar(&c.TLSKey, "tls-key", "", "PEM file: the key of the server's certificate (required)")
 	f.StringVar(&c.TLSClientCA, "tls-client-ca", "", "PEM file: certification authorities of client certificates (required)")
