@@ -99,7 +99,10 @@ func (s *Store) keyAndData(ctx context.Context, d *derivation) (key object, data
 			}
 			return key, nil, badField("the Derivation Method uses one key")
 		}
-		return d.bases[0], append(hsm.Material(nil), given...), d.keyed(d.bases[0])
+		if err := d.keyed(d.bases[0]); err != nil {
+			return key, nil, err
+		}
+		return d.bases[0], append(hsm.Material(nil), given...), nil
 	}
 	if len(d.bases) < 2 {
 		return key, nil, badField("Derivation Data is missing")

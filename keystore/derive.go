@@ -98,6 +98,9 @@ const maxBases = 2
 
 // bases are the objects to derive from, as they are now: no lock is held while the token works, which may take long.
 func (s *Store) bases(ctx context.Context, call *kmip.Call, uids []string) ([]object, error) {
+	if len(uids) == 0 {
+		return nil, badField("Derive Key needs the Unique Identifier of an object to derive from")
+	}
 	if len(uids) > maxBases {
 		return nil, badField("Derive Key uses at most %d objects", maxBases)
 	}

@@ -18,12 +18,15 @@ func (s *Store) Export(ctx context.Context, call *kmip.Call, req *kmip.ExportReq
 	if o.live() {
 		got, err := s.give(ctx, call, o, &kmip.GetRequest{KeyFormatType: req.KeyFormatType, KeyWrapType: req.KeyWrapType,
 			KeyCompressionType: req.KeyCompressionType, KeyWrappingSpecification: req.KeyWrappingSpecification})
-		if err != nil {
+		if got == nil {
 			return nil, err
 		}
 		resp.Certificate, resp.SymmetricKey, resp.PrivateKey, resp.PublicKey = got.Certificate, got.SymmetricKey, got.PrivateKey, got.PublicKey
 		resp.SplitKey, resp.Template, resp.SecretData = got.SplitKey, got.Template, got.SecretData
 		resp.OpaqueObject, resp.PGPKey = got.OpaqueObject, got.PGPKey
+		if err != nil {
+			return resp, err // with what the caller must wipe
+		}
 		if o.flag("Fresh") {
 			o.put("Fresh", boolValue(false)) // as the object is now that it has been given out
 		}

@@ -74,12 +74,18 @@ func (o object) mayLeave(req *kmip.GetRequest, f *frame) error {
 	if v := o.get("Extractable"); !v.IsZero() && !v.Bool() {
 		return kmip.Errorf(kmip.ResultReasonNotExtractable, "the object is not Extractable")
 	}
-	wrapped := req.KeyWrappingSpecification != nil || req.KeyWrapType == kmip.KeyWrapTypeAsRegistered && f.wrapping != nil && req.KeyFormatType != kmip.KeyFormatTypePKCS12 ||
-		f.sealed && req.KeyWrapType != kmip.KeyWrapTypeNotWrapped
+	// A PKCS#12 container under a password is not a wrapped key, however the object was registered.
+	asRegistered := req.KeyWrapType == kmip.KeyWrapTypeAsRegistered && f.wrapping != nil && !f.asPKCS12(req)
+	wrapped := req.KeyWrappingSpecification != nil || asRegistered || f.sealed && req.KeyWrapType != kmip.KeyWrapTypeNotWrapped
 	if o.flag("Sensitive") && !wrapped {
 		return kmip.Errorf(kmip.ResultReasonSensitive, "the object is Sensitive; it leaves only with a Key Wrapping Specification")
 	}
 	return nil
+}
+
+// asPKCS12 tells whether a Get without a Key Wrapping Specification is answered with a PKCS#12 container.
+func (f *frame) asPKCS12(req *kmip.GetRequest) bool {
+	return req.KeyFormatType == kmip.KeyFormatTypePKCS12 || req.KeyFormatType == 0 && f.container
 }
 
 // getPlainObject returns certificates and opaque objects.
@@ -142,6 +148,9 @@ func (s *Store) getKey(ctx context.Context, call *kmip.Call, o object, f *frame,
 		err = resp.PGPKey.Decode(f.object)
 		resp.PGPKey.KeyBlock = *kb
 	}
+	if err != nil {
+		keyform.Wipe(kb)
+	}
 	return err
 }
 
@@ -176,7 +185,7 @@ func (s *Store) keyBlock(ctx context.Context, call *kmip.Call, o object, f *fram
 			EncodingOption: spec.EncodingOption}
 		return s.wrappedBlock(ctx, call, o, f, req, wd, spec.AttributeName)
 	}
-	if req.KeyFormatType == kmip.KeyFormatTypePKCS12 || req.KeyFormatType == 0 && f.container {
+	if f.asPKCS12(req) {
 		return s.pkcs12Block(ctx, call, o)
 	}
 	if req.KeyWrapType == kmip.KeyWrapTypeAsRegistered && f.wrapping != nil {

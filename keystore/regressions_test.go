@@ -73,6 +73,36 @@ func TestRegressionSensitivePKCS12(t *testing.T) {
 	}
 }
 
+// Nor one that was registered in a wrapped PKCS#12 container, of which As Registered without a format is a new container.
+func TestRegressionSensitiveContainer(t *testing.T) {
+	c := newBench(t).client("alice")
+	kek := c.aes()
+	c.ok(c.activate(kek))
+	password := c.must(c.register(secret([]byte("password"))))
+	req := inContainer(nil, linkTo(kmip.LinkTypePKCS12PasswordLink, password), at("Sensitive", boolValue(true)))
+	r, _ := ref(c.record(kek).Handle)
+	blob, err := c.fake.WrapBytes(context.Background(), r, hsm.WrapSpec{Mechanism: hsm.WrapAESKWP}, container(t, "named"))
+	c.ok(err)
+	req.PrivateKey.KeyBlock.KeyValue = byteString(blob)
+	req.PrivateKey.KeyBlock.KeyWrappingData = &kmip.KeyWrappingData{WrappingMethod: kmip.WrappingMethodEncrypt, EncodingOption: kmip.EncodingOptionNoEncoding,
+		EncryptionKeyInformation: &kmip.EncryptionKeyInformation{UniqueIdentifier: kek, CryptographicParameters: &kmip.CryptographicParameters{BlockCipherMode: kmip.BlockCipherModeAESKeyWrapPadding}}}
+	uid := c.must(c.register(req))
+	for _, format := range []kmip.KeyFormatType{0, kmip.KeyFormatTypePKCS12} {
+		_, err = c.get(uid, kmip.GetRequest{KeyWrapType: kmip.KeyWrapTypeAsRegistered, KeyFormatType: format})
+		wantReason(t, "Get As Registered", err, kmip.ResultReasonSensitive)
+	}
+}
+
+// Derive Key without an object to derive from is refused, with every method.
+func TestRegressionDeriveFromNothing(t *testing.T) {
+	c := newBench(t).client("alice")
+	for m := kmip.DerivationMethodPBKDF2; m <= kmip.DerivationMethodAsymmetricKey; m++ {
+		_, err := c.derive(&kmip.DeriveKeyRequest{ObjectType: kmip.ObjectTypeSecretData, DerivationMethod: m, TemplateAttribute: secretOf(256),
+			DerivationParameters: kmip.DerivationParameters{CryptographicParameters: hashParams(kmip.HashingAlgorithmSHA256), DerivationData: []byte("data")}})
+		wantReason(t, m.String(), err, kmip.ResultReasonInvalidField)
+	}
+}
+
 // Dates are checked for every type.
 func TestRegressionSecretDates(t *testing.T) {
 	b := newBench(t)

@@ -33,7 +33,14 @@ type adminServer struct {
 const maxAdminRequest = 1 << 20
 
 func listenAdmin(path string, keys *keystore.Store, log zerolog.Logger) (*adminServer, error) {
-	// The record store's lock says that no other server runs here: a socket that is left over is dead.
+	// A socket that is left over is dead; one that answers belongs to a server with other records, and a file that is no
+	// socket to somebody else.
+	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSocket == 0 {
+		return nil, fmt.Errorf("admin_socket: %s is there and no socket: name another path", path)
+	}
+	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
+		return nil, errors.Join(fmt.Errorf("admin_socket: another server answers at %s: name another path", path), c.Close())
+	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("admin_socket: %w", err)
 	}

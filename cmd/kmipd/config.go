@@ -200,16 +200,23 @@ func (c *config) check() error {
 	_, _, err := net.SplitHostPort(c.Listen)
 	bad(err == nil, "listen: %q is not HOST:PORT", c.Listen)
 	bad(c.DataDir != "", "data_dir is not set: name the directory for the records, or make one with kmipd init")
+	files := true
 	for _, f := range []struct{ name, path, remedy string }{
 		{"tls_certificate", c.TLSCertificate, "name the PEM file of the server's certificate"},
 		{"tls_key", c.TLSKey, "name the PEM file of the server's key"},
 		{"tls_client_ca", c.TLSClientCA, "name the PEM file of the authorities that sign client certificates"},
 	} {
 		bad(f.path != "", "%s is not set: %s", f.name, f.remedy)
+		files = files && f.path != ""
 		if f.path != "" {
 			_, err := os.Stat(f.path)
 			bad(err == nil, "%s: %v", f.name, err)
+			files = files && err == nil
 		}
+	}
+	if files {
+		_, err := c.tlsConfig()
+		bad(err == nil, "%w", err)
 	}
 	errs = append(errs, c.checkToken()...)
 	errs = append(errs, c.checkCertification()...)
@@ -247,6 +254,14 @@ func (c *config) checkToken() []error {
 	}
 	if c.TokenPINFile == "" {
 		errs = append(errs, errors.New("token_pin_file is not set: name a file that holds the user PIN, or - to be asked"))
+	}
+	for _, f := range []struct{ name, path string }{{"token_pin_file", c.TokenPINFile}, {"softhsm_conf", c.SoftHSMConf}} {
+		if f.path == "" || f.path == "-" {
+			continue
+		}
+		if _, err := os.Stat(f.path); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", f.name, err))
+		}
 	}
 	if !slices.Contains([]string{"auto", "on", "off"}, c.TokenLock) {
 		errs = append(errs, fmt.Errorf("token_lock: %q is none of auto, on, off", c.TokenLock))

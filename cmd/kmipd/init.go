@@ -7,6 +7,7 @@ import (
 	"encoding/base32"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -132,17 +133,46 @@ func (l *layout) softToken() error {
 	if exists(l.path("token-made")) {
 		return nil
 	}
-	pin, so := newPIN(), newPIN()
-	if err := writeFile(l.path("pin"), []byte(pin+"\n"), 0o600); err != nil {
+	pin, hadPIN, err := keptPIN(l.path("pin"))
+	if err != nil {
 		return err
 	}
-	if err := writeFile(l.path("so-pin"), []byte(so+"\n"), 0o600); err != nil {
+	so, hadSO, err := keptPIN(l.path("so-pin"))
+	if err != nil {
 		return err
 	}
-	if _, err := hsm.InitToken(module, softLabel, hsm.PIN(so), hsm.PIN(pin)); err != nil {
+	// The token is there when it was made and the marker did not get onto the disk: the PIN files are its own.
+	_, err = hsm.InitToken(module, softLabel, so, pin)
+	if errors.Is(err, hsm.ErrExists) {
+		if hadPIN && hadSO {
+			err = nil
+		}
+		// A PIN that was made now is not the token's, and the next start must not take it for that.
+		if !hadPIN {
+			err = errors.Join(err, os.Remove(l.path("pin")))
+		}
+		if !hadSO {
+			err = errors.Join(err, os.Remove(l.path("so-pin")))
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("making the SoftHSM2 token: %w", err)
 	}
 	return writeFile(l.path("token-made"), nil, 0o600)
+}
+
+// keptPIN reads a PIN file, and makes it when it is not there: that of a token that exists must never be replaced.
+func keptPIN(path string) (pin hsm.PIN, had bool, err error) {
+	b, err := os.ReadFile(path)
+	if err == nil {
+		defer clear(b)
+		return hsm.PIN(strings.TrimSpace(string(b))), true, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return "", false, err
+	}
+	made := newPIN()
+	return hsm.PIN(made), false, writeFile(path, []byte(made+"\n"), 0o600)
 }
 
 func newPIN() string {

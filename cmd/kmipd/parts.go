@@ -101,15 +101,18 @@ func (c *config) keystore(meta *pebble.Store, token hsm.Token, log zerolog.Logge
 func (c *config) tlsConfig() (*tls.Config, error) {
 	cert, err := tls.LoadX509KeyPair(c.TLSCertificate, c.TLSKey)
 	if err != nil {
-		return nil, fmt.Errorf("tls_certificate and tls_key: %w", err)
+		err = fmt.Errorf("tls_certificate and tls_key: %w", err)
 	}
-	pem, err := os.ReadFile(c.TLSClientCA)
-	if err != nil {
-		return nil, fmt.Errorf("tls_client_ca: %w", err)
-	}
+	pem, rerr := os.ReadFile(c.TLSClientCA)
 	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, errors.New("tls_client_ca: the file holds no certificate")
+	switch {
+	case rerr != nil:
+		err = errors.Join(err, fmt.Errorf("tls_client_ca: %w", rerr))
+	case !pool.AppendCertsFromPEM(pem):
+		err = errors.Join(err, errors.New("tls_client_ca: the file holds no certificate; name the PEM file of the authorities that sign client certificates"))
+	}
+	if err != nil {
+		return nil, err
 	}
 	return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}, ClientCAs: pool}, nil
 }
