@@ -58,16 +58,16 @@ func (w *work) useTransport() (*transportKey, error) {
 
 func (d *device) doneWith(k *transportKey) {
 	d.transportMu.Lock()
-	defer d.transportMu.Unlock()
 	k.users--
-	d.buryLocked(k)
+	last := k.retired && k.users == 0
+	d.transportMu.Unlock()
+	if last {
+		d.bury(k)
+	}
 }
 
-// buryLocked destroys a retired key that nobody uses any more. After a new login its handle may name something else.
-func (d *device) buryLocked(k *transportKey) {
-	if !k.retired || k.users > 0 {
-		return
-	}
+// bury destroys a retired key that nobody uses any more. After a new login its handle may name something else.
+func (d *device) bury(k *transportKey) {
 	clear(k.value[:])
 	if k.gen != d.gen.Load() {
 		return
@@ -104,12 +104,16 @@ func (d *device) hasTransport() bool {
 // replaceTransport takes nil, too.
 func (d *device) replaceTransport(k *transportKey) {
 	d.transportMu.Lock()
-	defer d.transportMu.Unlock()
 	old := d.transport
 	d.transport = k
+	unused := false
 	if old != nil {
 		old.retired = true
-		d.buryLocked(old)
+		unused = old.users == 0
+	}
+	d.transportMu.Unlock()
+	if unused {
+		d.bury(old)
 	}
 }
 
