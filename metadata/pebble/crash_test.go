@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -169,6 +170,45 @@ func TestReindexAtOpen(t *testing.T) {
 			metadatatest.Compare(t, s, m, rand.New(rand.NewPCG(1, 1)))
 			if n, err := s.number(rulesKey); err != nil || n != metadata.IndexRules {
 				t.Errorf("rules of the new indexes: got %d, %v, want %d", n, err, metadata.IndexRules)
+			}
+		})
+	}
+}
+
+// A crash within the very first Open can leave a marker without the manifest that it names: an empty store. Where there is
+// a log too, something was lost, and that is an error.
+func TestMarkerWithoutManifest(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		keep string
+		want bool
+	}{
+		{"nothing else", "", true},
+		{"a log", ".log", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			fs := vfs.NewMem()
+			if err := open(t, fs).Close(); err != nil {
+				t.Fatal(err)
+			}
+			names, err := fs.List("store/here")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range names {
+				if strings.HasPrefix(name, "marker.manifest.") || c.keep != "" && strings.HasSuffix(name, c.keep) {
+					continue
+				}
+				if err := fs.RemoveAll(fs.PathJoin("store/here", name)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s, err := Open("store/here", Options{FS: fs})
+			if (err == nil) != c.want {
+				t.Errorf("got %v, want opened %t", err, c.want)
+			}
+			if err == nil {
+				_ = s.Close()
 			}
 		})
 	}

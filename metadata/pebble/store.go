@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -156,6 +157,9 @@ func (s *Store) open(dir string, o Options) error {
 	if o.FS == vfs.Default {
 		po.WithFSDefaults()
 	}
+	if err := clearHalfMade(dir, o.FS); err != nil {
+		return fmt.Errorf("metadata: clearing a store that was never made whole: %w", err)
+	}
 	if err := s.openEngine(dir, po); err != nil {
 		return err
 	}
@@ -167,6 +171,31 @@ func (s *Store) open(dir string, o Options) error {
 		return err
 	}
 	return s.loadPending()
+}
+
+// clearHalfMade removes what a crash within the very first Open can leave: pebble's marker that names a manifest, without
+// that manifest. Pebble syncs the two directory entries together, and a disk may keep only the later one. Nothing was
+// written to such a store: it has no log and no table, or it is left as it is for pebble to complain of.
+func clearHalfMade(dir string, fsys vfs.FS) error {
+	names, err := fsys.List(dir)
+	if err != nil {
+		return err
+	}
+	var markers []string
+	for _, name := range names {
+		switch {
+		case strings.HasPrefix(name, "marker.manifest."):
+			markers = append(markers, name)
+		case strings.HasPrefix(name, "MANIFEST-"), strings.HasSuffix(name, ".log"), strings.HasSuffix(name, ".sst"), strings.HasSuffix(name, ".blob"):
+			return nil
+		}
+	}
+	for _, name := range markers {
+		if err := fsys.Remove(fsys.PathJoin(dir, name)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // openEngine is pebble's Open, which hangs in our Fatalf when it cannot go on.
