@@ -3,7 +3,9 @@
 package fips
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 
 	"kmipd/kmip"
 )
@@ -47,6 +49,27 @@ type Policy struct {
 	rows   []row
 	hashes []hashRow
 }
+
+// Names are the names of the policies, from the least strict on.
+func Names() []string {
+	return []string{"default", "fips140", "suiteb128", "suiteb192", "cnsa1", "cnsa2"}
+}
+
+// ByName is the policy of a name, and an error that lists the names for another.
+func ByName(name string) (*Policy, error) {
+	if name == "default" {
+		return Default(), nil
+	}
+	if !slices.Contains(Names(), name) {
+		return nil, fmt.Errorf("%q is none of %s", name, strings.Join(Names(), ", "))
+	}
+	p := Default()
+	p.name = name
+	return p, nil
+}
+
+// Strict tells whether it is any policy but the default one.
+func (p *Policy) Strict() bool { return p.name != "default" }
 
 // Default is the policy of a server that is not in a strict mode: everything that real clients and the OASIS cases make,
 // legacy algorithms included.

@@ -21,6 +21,9 @@ type Call struct {
 	Now     time.Time // the one clock reading of the request, UTC
 	Target  string    // Unique Identifier the item is about: explicit or from the ID Placeholder; "" when it has none
 	Tx      Tx
+	// Listener is the name of the listener that the request came in by, "" for the first one: listeners can have stricter
+	// policies than the server.
+	Listener string
 }
 
 // Tx is the undo log of one request message. Operations that change something record in it how to take the change back,
