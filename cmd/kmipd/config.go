@@ -13,6 +13,7 @@ import (
 	"github.com/BurntSushi/toml"
 	"github.com/spf13/pflag"
 
+	"kmipd/fips"
 	"kmipd/keystore"
 )
 
@@ -21,6 +22,7 @@ import (
 type config struct {
 	Listen              string
 	DataDir             string
+	Policy              string
 	AdminSocket         string
 	TLSCertificate      string
 	TLSKey              string
@@ -67,6 +69,7 @@ type config struct {
 func (c *config) define(f *pflag.FlagSet) {
 	f.StringVar(&c.Listen, "listen", "0.0.0.0:5696", "address and port of the KMIP listener")
 	f.StringVar(&c.DataDir, "data-dir", "", "directory of the records (required)")
+	f.StringVar(&c.Policy, "policy", "default", "which algorithms are allowed: "+strings.Join(fips.Names(), ", "))
 	f.StringVar(&c.AdminSocket, "admin-socket", "", "Unix socket for administrators' commands while the server runs (default: admin.sock in the data directory)")
 	f.StringVar(&c.TLSCertificate, "tls-certificate", "", "PEM file: the server's certificate and its chain (required)")
 	f.StringVar(&c.TLSKey, "tls-key", "", "PEM file: the key of the server's certificate (required)")
@@ -200,6 +203,8 @@ func (c *config) check() error {
 	_, _, err := net.SplitHostPort(c.Listen)
 	bad(err == nil, "listen: %q is not HOST:PORT", c.Listen)
 	bad(c.DataDir != "", "data_dir is not set: name the directory for the records, or make one with kmipd init")
+	_, err = fips.ByName(c.Policy)
+	bad(err == nil, "policy: %v", err)
 	files := true
 	for _, f := range []struct{ name, path, remedy string }{
 		{"tls_certificate", c.TLSCertificate, "name the PEM file of the server's certificate"},
