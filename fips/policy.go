@@ -194,6 +194,7 @@ func (l Limits) and(m Limits) Limits {
 	l.NoPlainWrapping = l.NoPlainWrapping || m.NoPlainWrapping
 	l.Strength = max(l.Strength, m.Strength)
 	l.Columns = l.Columns || m.Columns
+	l.X509Only = l.X509Only || m.X509Only
 	return l
 }
 
@@ -257,7 +258,7 @@ func (t *table) allow(use Use, algorithm kmip.CryptographicAlgorithm, bits int) 
 			return t.refusal(use, true, "Cryptographic Algorithm %s with Cryptographic Length %d is not allowed since %s", algorithm, bits, r.until.Format(time.DateOnly))
 		}
 	}
-	if t.open && use == Import {
+	if t.open && (use == Import || use == Derive) {
 		return nil // odd lengths of known algorithms too: they are stored as generic secrets
 	}
 	if known {

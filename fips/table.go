@@ -84,6 +84,8 @@ type Limits struct {
 	// Encoding) is refused.
 	NoPlainWrapping bool     `json:"no_ttlv_encoding,omitempty"`
 	Strength        Strength `json:"wrapping_strength,omitempty"`
+	// X509Only: no other Certificate Type is kept.
+	X509Only bool `json:"x509_only,omitempty"`
 	// Columns: a key is wrapped by one of the same column of Suite B (128 or 256 bits of AES).
 	Columns bool `json:"suite_b_columns,omitempty"`
 }

@@ -242,7 +242,7 @@ func suiteB(name, source string, columns ...column) *table {
 	}
 	last := columns[len(columns)-1]
 	t.limits = Limits{Hash: last.hash, ServerIV: true, GCMUses: 32, SameMGF: true, ShortSalt: true, HMACBits: columns[0].aes,
-		DeriveBits: columns[0].aes, OutputBits: columns[0].aes, NoPlainWrapping: true, Strength: StrengthRefused, Columns: len(columns) > 1}
+		DeriveBits: columns[0].aes, OutputBits: columns[0].aes, NoPlainWrapping: true, Strength: StrengthRefused, Columns: len(columns) > 1, X509Only: true}
 	return t
 }
 
@@ -261,7 +261,7 @@ func cnsa1(name, source string) *table {
 	t.signatures = append(t.signatures,
 		row[kmip.DigitalSignatureAlgorithm]{kmip.DigitalSignatureAlgorithmSHA384WithRSAEncryptionPKCS1V1_5, terms{uses: signing, source: source}},
 		row[kmip.DigitalSignatureAlgorithm]{kmip.DigitalSignatureAlgorithmRSASSAPSSPKCS1V2_1, terms{uses: signing, source: source}})
-	t.formats, t.objects = nil, nil // no profile says them
+	t.formats, t.objects, t.limits.X509Only = nil, nil, false // no profile says them
 	// An AES-256 key has more strength than any RSA key that clients use: CNSA 1.0 takes RSA 3072 for it all the same.
 	t.limits.Strength = StrengthWarned
 	return t

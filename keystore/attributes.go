@@ -27,6 +27,9 @@ func (s *Store) AddAttribute(ctx context.Context, call *kmip.Call, req *kmip.Add
 	if err := checkValue(r, name, v); err != nil {
 		return nil, err
 	}
+	if err := s.allowAttribute(call, o, r, v); err != nil {
+		return nil, err
+	}
 	if err := o.addable(r, name, call.Now); err != nil {
 		return nil, err
 	}
@@ -130,6 +133,9 @@ func (s *Store) ModifyAttribute(ctx context.Context, call *kmip.Call, req *kmip.
 	}
 	v := req.Attribute.AttributeValue.Clone()
 	if err := checkValue(r, name, v); err != nil {
+		return nil, err
+	}
+	if err := s.allowAttribute(call, o, r, v); err != nil {
 		return nil, err
 	}
 	var index int32

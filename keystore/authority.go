@@ -74,22 +74,31 @@ func (a *authority) cert() *x509.Certificate {
 }
 
 // signer signs with the authority's key.
-func (s *Store) signer(ctx context.Context, a *authority) (*hsm.Signer, error) {
-	algorithm, bits, hash := signatureOf(a.public)
-	if err := s.policy.Allow(fips.Sign, algorithm, bits); err != nil {
+func (s *Store) signer(ctx context.Context, pol *fips.Policy, a *authority) (*hsm.Signer, error) {
+	algorithm, bits, hash := signatureOf(pol, a.public)
+	if err := pol.Allow(fips.Sign, algorithm, bits); err != nil {
 		return nil, err
 	}
-	if err := s.policy.AllowHash(fips.Sign, hash); err != nil {
+	if err := allowsSigned(pol, fips.Sign, signatureAlgorithm(pol, a.public)); err != nil {
 		return nil, err
+	}
+	if algorithm == kmip.CryptographicAlgorithmECDSA {
+		if err := pol.AllowPair(fips.Sign, bits, hash); err != nil {
+			return nil, err
+		}
 	}
 	return hsm.NewSigner(ctx, s.token, a.key, a.public)
 }
 
-// signatureOf is what crypto/x509 signs with a key of this type, and the key's length.
-func signatureOf(public crypto.PublicKey) (kmip.CryptographicAlgorithm, int, kmip.HashingAlgorithm) {
+// signatureOf is what the server signs certificates with by a key of this type, and the key's length.
+func signatureOf(pol *fips.Policy, public crypto.PublicKey) (kmip.CryptographicAlgorithm, int, kmip.HashingAlgorithm) {
 	switch k := public.(type) {
 	case *rsa.PublicKey:
-		return kmip.CryptographicAlgorithmRSA, k.N.BitLen(), kmip.HashingAlgorithmSHA256
+		hash := kmip.HashingAlgorithmSHA256
+		if pol.AllowHash(fips.Sign, hash) != nil {
+			hash = kmip.HashingAlgorithmSHA384
+		}
+		return kmip.CryptographicAlgorithmRSA, k.N.BitLen(), hash
 	case *ecdsa.PublicKey:
 		switch bits := k.Curve.Params().BitSize; bits {
 		case 384:
@@ -101,6 +110,23 @@ func signatureOf(public crypto.PublicKey) (kmip.CryptographicAlgorithm, int, kmi
 		}
 	}
 	return 0, 0, 0
+}
+
+// signatureAlgorithm is the same in crypto/x509's terms, for its templates.
+func signatureAlgorithm(pol *fips.Policy, public crypto.PublicKey) x509.SignatureAlgorithm {
+	algorithm, _, hash := signatureOf(pol, public)
+	rsa := algorithm == kmip.CryptographicAlgorithmRSA
+	switch {
+	case rsa && hash == kmip.HashingAlgorithmSHA384:
+		return x509.SHA384WithRSA
+	case rsa:
+		return x509.SHA256WithRSA
+	case hash == kmip.HashingAlgorithmSHA384:
+		return x509.ECDSAWithSHA384
+	case hash == kmip.HashingAlgorithmSHA512:
+		return x509.ECDSAWithSHA512
+	}
+	return x509.ECDSAWithSHA256
 }
 
 // authorities gives all of them, oldest first.

@@ -87,7 +87,7 @@ func (s *Store) makeAuthority(ctx context.Context, n NewAuthority, subject []byt
 	priv.put("Sensitive", boolValue(true))
 	priv.put("Extractable", boolValue(false))
 	priv.put(attrSubject, bytesValue(subject))
-	spec, curve, err := s.pairSpec(priv, pub)
+	spec, curve, err := s.pairSpec(s.policy, priv, pub)
 	if err != nil {
 		return err
 	}
@@ -139,7 +139,7 @@ func (s *Store) makeAuthority(ctx context.Context, n NewAuthority, subject []byt
 
 // selfSigned is the certificate of a root.
 func (s *Store) selfSigned(ctx context.Context, a *authority, now time.Time, days int) ([]byte, error) {
-	signer, err := s.signer(ctx, a)
+	signer, err := s.signer(ctx, s.policy, a)
 	if err != nil {
 		return nil, err
 	}
@@ -153,6 +153,7 @@ func (s *Store) selfSigned(ctx context.Context, a *authority, now time.Time, day
 	}
 	t := &x509.Certificate{SerialNumber: serial, RawSubject: a.subject, NotBefore: now.Add(-DefaultProfile.Backdate), NotAfter: now.AddDate(0, 0, days),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign, SubjectKeyId: id}
+	t.SignatureAlgorithm = signatureAlgorithm(s.policy, a.public)
 	return x509.CreateCertificate(nil, t, t, a.public, signer)
 }
 
@@ -190,12 +191,12 @@ func (s *Store) AuthorityRequest(ctx context.Context, name string) ([]byte, erro
 	if err != nil {
 		return nil, err
 	}
-	signer, err := s.signer(ctx, a)
+	signer, err := s.signer(ctx, s.policy, a)
 	if err != nil {
 		return nil, err
 	}
 	// What the certificate must say, for the authority that signs it.
-	return x509.CreateCertificateRequest(nil, &x509.CertificateRequest{RawSubject: a.subject, ExtraExtensions: []pkix.Extension{
+	return x509.CreateCertificateRequest(nil, &x509.CertificateRequest{RawSubject: a.subject, SignatureAlgorithm: signatureAlgorithm(s.policy, a.public), ExtraExtensions: []pkix.Extension{
 		{Id: asn1.ObjectIdentifier{2, 5, 29, 19}, Critical: true, Value: []byte{0x30, 3, 1, 1, 0xFF}}, // basicConstraints: cA
 		{Id: oidKeyUsage, Critical: true, Value: []byte{3, 2, 1, 6}},                                  // keyCertSign, cRLSign
 	}}, signer)

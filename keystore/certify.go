@@ -18,7 +18,7 @@ import (
 // the request. A call without target has a certificate request, whose key it registers, too: "this request supports the
 // certification of a new public key", and the certificate needs a Public Key to link to.
 func (s *Store) Certify(ctx context.Context, call *kmip.Call, req *kmip.CertifyRequest) (*kmip.CertifyResponse, error) {
-	w, err := s.certificateRequest(req.CertificateRequestType, req.CertificateRequest)
+	w, err := certificateRequest(s.policyOf(call), req.CertificateRequestType, req.CertificateRequest)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +105,7 @@ func (s *Store) certify(ctx context.Context, call *kmip.Call, n *issuing) error 
 	if w.notAfter.IsZero() {
 		w.notAfter = o.date("Deactivation Date")
 	}
-	der, err := s.issue(ctx, a, p, w, n.mask, call.Now)
+	der, err := s.issue(ctx, s.policyOf(call), a, p, w, n.mask, call.Now)
 	if err != nil {
 		return err
 	}
@@ -235,7 +235,7 @@ func wishOf(levels []level, key crypto.PublicKey, o, pub object) (*wish, error) 
 
 // ReCertify makes a new certificate for the key pair of a certificate, which it takes the place of (KMIP 1.4 section 4.8).
 func (s *Store) ReCertify(ctx context.Context, call *kmip.Call, req *kmip.ReCertifyRequest) (*kmip.ReCertifyResponse, error) {
-	w, err := s.certificateRequest(req.CertificateRequestType, req.CertificateRequest)
+	w, err := certificateRequest(s.policyOf(call), req.CertificateRequestType, req.CertificateRequest)
 	if err != nil {
 		return nil, err
 	}

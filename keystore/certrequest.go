@@ -39,7 +39,7 @@ func because(refusal, cause error) error {
 }
 
 // certificateRequest reads a certificate request and proves that the requester has the private key; nil without one.
-func (s *Store) certificateRequest(t kmip.CertificateRequestType, der []byte) (*wish, error) {
+func certificateRequest(pol *fips.Policy, t kmip.CertificateRequestType, der []byte) (*wish, error) {
 	if der == nil {
 		if t != 0 {
 			return nil, badField("Certificate Request Type needs a Certificate Request")
@@ -48,22 +48,22 @@ func (s *Store) certificateRequest(t kmip.CertificateRequestType, der []byte) (*
 	}
 	switch t {
 	case kmip.CertificateRequestTypePKCS10:
-		return s.pkcs10(der)
+		return readPKCS10(pol, der)
 	case kmip.CertificateRequestTypeCRMF:
-		return s.crmf(der)
+		return readCRMF(pol, der)
 	case 0:
 		return nil, kmip.Errorf(kmip.ResultReasonInvalidMessage, "Certificate Request Type is missing beside Certificate Request")
 	}
 	return nil, badField("Certificate Request Type %s is not supported", t)
 }
 
-// pkcs10 reads a request of RFC 2986.
-func (s *Store) pkcs10(der []byte) (*wish, error) {
+// readPKCS10 reads a request of RFC 2986.
+func readPKCS10(pol *fips.Policy, der []byte) (*wish, error) {
 	csr, err := x509.ParseCertificateRequest(append([]byte(nil), der...))
 	if err != nil {
 		return nil, notSigned("it is not PKCS#10", err)
 	}
-	if err := s.allowsSignature(csr.SignatureAlgorithm); err != nil {
+	if err := allowsRequest(pol, csr.SignatureAlgorithm); err != nil {
 		return nil, err
 	}
 	if err := csr.CheckSignature(); err != nil {
@@ -154,15 +154,6 @@ var signatureHashes = map[x509.SignatureAlgorithm]kmip.HashingAlgorithm{
 	x509.SHA384WithRSA: kmip.HashingAlgorithmSHA384, x509.ECDSAWithSHA384: kmip.HashingAlgorithmSHA384, x509.SHA384WithRSAPSS: kmip.HashingAlgorithmSHA384,
 	x509.SHA512WithRSA: kmip.HashingAlgorithmSHA512, x509.ECDSAWithSHA512: kmip.HashingAlgorithmSHA512, x509.SHA512WithRSAPSS: kmip.HashingAlgorithmSHA512,
 	x509.PureEd25519: kmip.HashingAlgorithmSHA512,
-}
-
-// allowsSignature asks the policy about the signature of a request.
-func (s *Store) allowsSignature(a x509.SignatureAlgorithm) error {
-	h, ok := signatureHashes[a]
-	if !ok {
-		return notSigned("its signature algorithm is not supported", nil)
-	}
-	return s.policy.AllowHash(fips.Verify, h)
 }
 
 // subjectOf finds the subject that the attributes of a request name, when it has no certificate request: X.509

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math"
 
+	"kmipd/fips"
 	"kmipd/hsm"
 	"kmipd/kmip"
 )
@@ -21,7 +22,7 @@ var modes = map[kmip.BlockCipherMode]struct {
 }
 
 // blockCipher makes the work of a symmetric key. There is no default mode.
-func (s *Store) blockCipher(ctx context.Context, key tokenKey, block int, sv *service, p *kmip.CryptographicParameters, in cipherInput, first part) (work, []byte, error) {
+func (s *Store) blockCipher(ctx context.Context, pol *fips.Policy, key tokenKey, block int, sv *service, p *kmip.CryptographicParameters, in cipherInput, first part) (work, []byte, error) {
 	if p.BlockCipherMode == 0 {
 		return nil, nil, badField("Block Cipher Mode is missing from request and key")
 	}
@@ -31,7 +32,7 @@ func (s *Store) blockCipher(ctx context.Context, key tokenKey, block int, sv *se
 	}
 	decrypt := sv == &decryptService
 	if m.plain == hsm.ModeGCM {
-		return s.gcm(ctx, key, decrypt, p, in)
+		return s.gcm(ctx, pol, key, decrypt, p, in)
 	}
 	if err := in.unauthenticated("Block Cipher Mode " + p.BlockCipherMode.String()); err != nil {
 		return nil, nil, err
@@ -58,7 +59,7 @@ func (s *Store) blockCipher(ctx context.Context, key tokenKey, block int, sv *se
 			return nil, nil, err
 		}
 	}
-	iv, chosen, err := s.iv(ctx, p, in.iv, block-len(counter), decrypt)
+	iv, chosen, err := s.iv(ctx, pol, p, in.iv, block-len(counter), decrypt)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -91,11 +92,15 @@ func firstCounter(p *kmip.CryptographicParameters, block int) ([]byte, error) {
 // iv is the request's IV, or a random one where the parameters ask the server for it (KMIP 1.4 section 3.6); the latter
 // is returned as chosen, too. One that is missing is Invalid Message, as the OASIS cases CS-BC-M-11 to 13 want it. IV
 // Length is of interest for random ones alone: clients confuse bits and octets in it.
-func (s *Store) iv(ctx context.Context, p *kmip.CryptographicParameters, given []byte, octets int, decrypt bool) (iv, chosen []byte, err error) {
+func (s *Store) iv(ctx context.Context, pol *fips.Policy, p *kmip.CryptographicParameters, given []byte, octets int, decrypt bool) (iv, chosen []byte, err error) {
+	own := pol.Limits().ServerIV && !decrypt
 	if given != nil {
+		if own && (p.BlockCipherMode == kmip.BlockCipherModeGCM || !pol.Limits().ClientIV) {
+			return nil, nil, badField("IV/Counter/Nonce must come from the server by policy %s: leave it out", pol.Name())
+		}
 		return given, nil, nil
 	}
-	if decrypt || p.RandomIV == nil || !*p.RandomIV {
+	if decrypt || !own && (p.RandomIV == nil || !*p.RandomIV) {
 		return nil, nil, kmip.Errorf(kmip.ResultReasonInvalidMessage, "IV/Counter/Nonce is missing")
 	}
 	chosen, err = s.randomIV(ctx, octets)
@@ -206,7 +211,7 @@ func count(counter []byte, n uint64) {
 
 // gcm makes the work of AES-GCM. The tag has 12 to 16 octets, 16 unless the parameters say so; another length is General
 // Failure, as CS-BC-M-GCM-1 wants it.
-func (s *Store) gcm(ctx context.Context, key tokenKey, decrypt bool, p *kmip.CryptographicParameters, in cipherInput) (work, []byte, error) {
+func (s *Store) gcm(ctx context.Context, pol *fips.Policy, key tokenKey, decrypt bool, p *kmip.CryptographicParameters, in cipherInput) (work, []byte, error) {
 	if err := noPadding(p); err != nil {
 		return nil, nil, err
 	}
@@ -227,7 +232,7 @@ func (s *Store) gcm(ctx context.Context, key tokenKey, decrypt bool, p *kmip.Cry
 	if err != nil {
 		return nil, nil, err
 	}
-	iv, chosen, err := s.iv(ctx, p, in.iv, octets, decrypt)
+	iv, chosen, err := s.iv(ctx, pol, p, in.iv, octets, decrypt)
 	if err != nil {
 		return nil, nil, err
 	}

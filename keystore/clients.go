@@ -86,6 +86,16 @@ func (c *clientCache) find(cert *x509.Certificate, chains [][]*x509.Certificate)
 	return ""
 }
 
+// group is the group of a client, "" for none.
+func (c *clientCache) group(name string) string {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if cl := c.clients[name]; cl != nil {
+		return cl.Group
+	}
+	return ""
+}
+
 // needsCredential tells that the client's certificate alone is not enough.
 func (c *clientCache) needsCredential(name string) bool {
 	c.mu.RLock()

@@ -33,7 +33,10 @@ func (s *Store) Create(ctx context.Context, call *kmip.Call, req *kmip.CreateReq
 // generate makes the material of a new symmetric key or secret data and commits the object, together with those that it
 // replaces.
 func (s *Store) generate(ctx context.Context, call *kmip.Call, op kmip.Operation, o object, gone ...replaced) error {
-	spec, err := s.secretSpec(o)
+	if err := s.restrain(call, o); err != nil {
+		return err
+	}
+	spec, err := s.secretSpec(call, o)
 	if err != nil {
 		return err
 	}
@@ -63,9 +66,12 @@ func (s *Store) generate(ctx context.Context, call *kmip.Call, op kmip.Operation
 }
 
 // secretSpec says what to generate for the object's algorithm and length.
-func (s *Store) secretSpec(o object) (hsm.KeySpec, error) {
+func (s *Store) secretSpec(call *kmip.Call, o object) (hsm.KeySpec, error) {
 	bits := o.length()
 	spec := hsm.KeySpec{Type: hsm.KeyGeneric, Bits: bits, Usage: tokenUsage(o), Extractable: extractable(o)}
+	if err := s.allowObject(call, fips.Generate, o); err != nil {
+		return spec, err
+	}
 	if o.ObjectType == kmip.ObjectTypeSecretData {
 		if bits == 0 {
 			return spec, badField("Cryptographic Length is missing")
@@ -88,7 +94,7 @@ func (s *Store) secretSpec(o object) (hsm.KeySpec, error) {
 	if bits == 0 {
 		return spec, badField("Cryptographic Length is missing")
 	}
-	if err := s.policy.Allow(fips.Generate, alg, bits); err != nil {
+	if err := s.policyOf(call).Allow(fips.Generate, alg, bits); err != nil {
 		return spec, err
 	}
 	if bits%8 != 0 || bits > maxSecretBits {

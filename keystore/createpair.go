@@ -3,6 +3,7 @@ package keystore
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 
 	"kmipd/fips"
 	"kmipd/hsm"
@@ -32,7 +33,12 @@ func (s *Store) CreateKeyPair(ctx context.Context, call *kmip.Call, req *kmip.Cr
 
 // generatePair makes a key pair on the token and commits both halves, together with those that they replace.
 func (s *Store) generatePair(ctx context.Context, call *kmip.Call, op kmip.Operation, priv, pub object, gone ...replaced) error {
-	spec, curve, err := s.pairSpec(priv, pub)
+	for _, o := range []object{priv, pub} {
+		if err := errors.Join(s.restrain(call, o), s.allowObject(call, fips.Generate, o)); err != nil {
+			return err
+		}
+	}
+	spec, curve, err := s.pairSpec(s.policyOf(call), priv, pub)
 	if err != nil {
 		return err
 	}
@@ -55,7 +61,7 @@ func (s *Store) generatePair(ctx context.Context, call *kmip.Call, op kmip.Opera
 		if err := pub.digestOf(pubFrame, spki); err != nil {
 			return err
 		}
-		return s.digestPrivate(ctx, priv, privFrame, privRef)
+		return s.digestPrivate(ctx, call, priv, privFrame, privRef)
 	})
 }
 
@@ -111,7 +117,7 @@ var curves = []curve{
 }
 
 // pairSpec says what to generate, and settles Cryptographic Length and curve of both halves, which must agree.
-func (s *Store) pairSpec(priv, pub object) (hsm.PairSpec, kmip.RecommendedCurve, error) {
+func (s *Store) pairSpec(pol *fips.Policy, priv, pub object) (hsm.PairSpec, kmip.RecommendedCurve, error) {
 	var spec hsm.PairSpec
 	for _, name := range []string{"Cryptographic Algorithm", "Cryptographic Length", "Cryptographic Domain Parameters"} {
 		a, b := priv.get(name), pub.get(name)
@@ -148,7 +154,7 @@ func (s *Store) pairSpec(priv, pub object) (hsm.PairSpec, kmip.RecommendedCurve,
 	default:
 		return spec, 0, badField("Create Key Pair makes no keys for %s", alg)
 	}
-	if err := s.policy.Allow(fips.Generate, alg, bits); err != nil {
+	if err := allowed(pol, fips.Generate, alg, bits, named); err != nil {
 		return spec, 0, err
 	}
 	spec.Public.Type, spec.Public.Bits, spec.Public.Curve = spec.Private.Type, spec.Private.Bits, spec.Private.Curve
@@ -194,9 +200,9 @@ func (o object) digestOf(f *frame, value hsm.Material) error {
 }
 
 // digestPrivate sets the Digest of a generated private key. It is over an encoding that the token cannot hash, so the
-// key is read for it, hashed and wiped; a key that does not leave the token has no Digest.
-func (s *Store) digestPrivate(ctx context.Context, o object, f *frame, r hsm.Ref) error {
-	if !extractable(o) {
+// key is read for it, hashed and wiped; a key that does not leave the token has no Digest, nor has any in a strict policy.
+func (s *Store) digestPrivate(ctx context.Context, call *kmip.Call, o object, f *frame, r hsm.Ref) error {
+	if !extractable(o) || s.policyOf(call).Strict() {
 		return nil
 	}
 	value, err := s.token.Export(ctx, r, 0)

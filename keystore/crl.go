@@ -291,11 +291,11 @@ func (s *Store) publishCRL(ctx context.Context, a *authority, old *publishedCRL,
 	if old != nil && old.list.Number != nil && old.list.Number.Cmp(number) >= 0 {
 		number = new(big.Int).Add(old.list.Number, big.NewInt(1))
 	}
-	signer, err := s.signer(ctx, a)
+	signer, err := s.signer(ctx, s.policy, a)
 	if err != nil {
 		return err
 	}
-	der, err := x509.CreateRevocationList(nil, &x509.RevocationList{Number: number, ThisUpdate: now, NextUpdate: now.Add(s.crlLife()),
+	der, err := x509.CreateRevocationList(nil, &x509.RevocationList{SignatureAlgorithm: signatureAlgorithm(s.policy, a.public), Number: number, ThisUpdate: now, NextUpdate: now.Add(s.crlLife()),
 		RevokedCertificateEntries: entries}, a.cert(), signer)
 	if err != nil {
 		return err

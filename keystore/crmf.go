@@ -6,6 +6,8 @@ import (
 	"encoding/asn1"
 	"errors"
 	"time"
+
+	"kmipd/fips"
 )
 
 // Certificate Request Message Format (RFC 4211), as far as a request for one certificate with a proof of possession by
@@ -14,8 +16,8 @@ import (
 
 var errCRMF = errors.New("not a CertReqMessages of RFC 4211")
 
-// crmf reads a CertReqMessages, or a single CertReqMsg.
-func (s *Store) crmf(der []byte) (*wish, error) {
+// readCRMF reads a CertReqMessages, or a single CertReqMsg.
+func readCRMF(pol *fips.Policy, der []byte) (*wish, error) {
 	request, proof, err := certReqMsg(append([]byte(nil), der...))
 	if err != nil {
 		return nil, notSigned("it is not CRMF", err)
@@ -41,7 +43,7 @@ func (s *Store) crmf(der []byte) (*wish, error) {
 	if err != nil {
 		return nil, notSigned("key or signature algorithm is not supported", err)
 	}
-	if err := s.allowsSignature(signed.SignatureAlgorithm); err != nil {
+	if err := allowsRequest(pol, signed.SignatureAlgorithm); err != nil {
 		return nil, err
 	}
 	check := x509.Certificate{PublicKey: signed.PublicKey}

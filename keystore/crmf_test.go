@@ -156,7 +156,7 @@ func FuzzCertificateRequest(f *testing.F) {
 	b := newBench(f)
 	f.Fuzz(func(t *testing.T, der []byte) {
 		for _, typ := range []kmip.CertificateRequestType{kmip.CertificateRequestTypePKCS10, kmip.CertificateRequestTypeCRMF} {
-			w, err := b.s.certificateRequest(typ, der)
+			w, err := certificateRequest(b.s.policy, typ, der)
 			if (w == nil) == (err == nil) {
 				t.Errorf("%s: got %v, %v", typ, w, err)
 			}

@@ -11,6 +11,7 @@ import (
 
 // derivation is one request to derive.
 type derivation struct {
+	call   *kmip.Call
 	bases  []object
 	params *kmip.DerivationParameters
 	octets int // wanted
@@ -138,8 +139,8 @@ func (s *Store) octetsOf(ctx context.Context, o object) (hsm.Material, error) {
 }
 
 // prf is the pseudorandom function of a key: HMAC or CMAC.
-func (s *Store) prf(key object, p *kmip.CryptographicParameters) (prf, *macWork, error) {
-	w, err := s.mac(key, &macService, p)
+func (s *Store) prf(call *kmip.Call, key object, p *kmip.CryptographicParameters) (prf, *macWork, error) {
+	w, err := s.mac(call, key, &macService, p)
 	if err != nil {
 		return prf{}, nil, err
 	}
@@ -155,8 +156,8 @@ func (s *Store) prf(key object, p *kmip.CryptographicParameters) (prf, *macWork,
 }
 
 // hmacOf is the PRF of a key where KMIP wants HMAC.
-func (s *Store) hmacOf(key object, p *kmip.CryptographicParameters) (prf, error) {
-	f, w, err := s.prf(key, p)
+func (s *Store) hmacOf(call *kmip.Call, key object, p *kmip.CryptographicParameters) (prf, error) {
+	f, w, err := s.prf(call, key, p)
 	if err == nil && w.spec.Scheme != hsm.MACHMAC {
 		err = badField("the Derivation Method uses HMAC")
 	}
@@ -175,12 +176,12 @@ func derivePBKDF2(ctx context.Context, s *Store, d *derivation) (hsm.Material, e
 		return nil, err
 	}
 	if p.HashingAlgorithm == 0 && p.CryptographicAlgorithm == 0 {
-		p = &kmip.CryptographicParameters{HashingAlgorithm: kmip.HashingAlgorithmSHA1}
+		p = &kmip.CryptographicParameters{HashingAlgorithm: cmp0(s.policyOf(d.call).Limits().Hash, kmip.HashingAlgorithmSHA1)}
 		if h, ok := hmacs[key.algorithm()]; ok {
 			p.HashingAlgorithm = h
 		}
 	}
-	f, err := s.hmacOf(key, p)
+	f, err := s.hmacOf(d.call, key, p)
 	if err != nil {
 		return nil, err
 	}
@@ -203,7 +204,7 @@ func deriveHash(ctx context.Context, s *Store, d *derivation) (hsm.Material, err
 	if !ok {
 		return nil, badField("Derivation Method HASH needs a Hashing Algorithm that is supported")
 	}
-	if err := s.policy.AllowHash(fips.Digest, p.HashingAlgorithm); err != nil {
+	if err := s.policyOf(d.call).AllowHash(fips.Digest, p.HashingAlgorithm); err != nil {
 		return nil, err
 	}
 	if p.HashingAlgorithm == kmip.HashingAlgorithmSHA256 && s.token.Info().Capabilities.DigestKey {
@@ -241,7 +242,7 @@ func deriveHMAC(ctx context.Context, s *Store, d *derivation) (hsm.Material, err
 			return nil, err
 		}
 	}
-	f, err := s.hmacOf(key, p)
+	f, err := s.hmacOf(d.call, key, p)
 	if err != nil {
 		return nil, err
 	}
@@ -278,7 +279,7 @@ func deriveEncrypt(ctx context.Context, s *Store, d *derivation) (hsm.Material, 
 	case len(iv) > 0 && p.BlockCipherMode == kmip.BlockCipherModeECB:
 		return nil, badField("Block Cipher Mode ECB has no Initialization Vector")
 	}
-	w, _, err := s.cipher(ctx, key, &encryptService, cipherInput{given: p, iv: iv}, part{data: data})
+	w, _, err := s.cipher(ctx, d.call, key, &encryptService, cipherInput{given: p, iv: iv}, part{data: data})
 	if err != nil {
 		return nil, err
 	}
@@ -308,7 +309,7 @@ func derive108(mode mode108) func(context.Context, *Store, *derivation) (hsm.Mat
 				return nil, badField("Counter Length must be 8, 16, 24 or 32")
 			}
 		}
-		f, _, err := s.prf(key, p)
+		f, _, err := s.prf(d.call, key, p)
 		if err != nil {
 			return nil, err
 		}
@@ -327,7 +328,7 @@ func deriveECDH(ctx context.Context, s *Store, d *derivation) (hsm.Material, err
 	if p := d.params.CryptographicParameters; p != nil && p.HashingAlgorithm != 0 {
 		return nil, unsupported("Hashing Algorithm", p.HashingAlgorithm, "Derivation Method Asymmetric Key")
 	}
-	if err := s.policy.Allow(fips.Generate, private.algorithm(), private.length()); err != nil {
+	if err := s.allowKey(d.call, fips.Agree, private); err != nil {
 		return nil, err
 	}
 	key, _ := ref(private.Handle)

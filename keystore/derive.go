@@ -34,7 +34,10 @@ func (s *Store) DeriveKey(ctx context.Context, call *kmip.Call, req *kmip.Derive
 	if err := m.checkFields(&req.DerivationParameters); err != nil {
 		return nil, err
 	}
-	value, err := m.run(ctx, s, &derivation{bases: bases, params: &req.DerivationParameters, octets: spec.Bits / 8})
+	if err := s.allowDerivation(call, req, bases, spec.Bits); err != nil {
+		return nil, err
+	}
+	value, err := m.run(ctx, s, &derivation{call: call, bases: bases, params: &req.DerivationParameters, octets: spec.Bits / 8})
 	if err != nil {
 		return nil, derivationError(err)
 	}
@@ -62,7 +65,10 @@ func (s *Store) derived(ctx context.Context, call *kmip.Call, req *kmip.DeriveKe
 	if o.get("Cryptographic Usage Mask").IsZero() {
 		o.put("Cryptographic Usage Mask", intValue(int32(0)))
 	}
-	spec, err := s.secretSpec(o)
+	if err := s.restrain(call, o); err != nil {
+		return o, hsm.KeySpec{}, err
+	}
+	spec, err := s.secretSpec(call, o)
 	if err != nil {
 		return o, spec, err
 	}

@@ -3,6 +3,7 @@ package keystore
 import (
 	"context"
 
+	"kmipd/fips"
 	"kmipd/hsm"
 	"kmipd/kmip"
 )
@@ -13,7 +14,7 @@ func (s *Store) Encrypt(ctx context.Context, call *kmip.Call, req *kmip.EncryptR
 	resp := &kmip.EncryptResponse{UniqueIdentifier: call.Target}
 	in := cipherInput{given: req.CryptographicParameters, iv: req.IVCounterNonce, aad: req.AuthenticatedEncryptionAdditionalData}
 	out, correlation, err := s.serve(ctx, call, &encryptService, p, func(o object) (w work, err error) {
-		w, resp.IVCounterNonce, err = s.cipher(ctx, o, &encryptService, in, p)
+		w, resp.IVCounterNonce, err = s.cipher(ctx, call, o, &encryptService, in, p)
 		return w, err
 	}, nil)
 	if err != nil {
@@ -34,7 +35,7 @@ func (s *Store) Decrypt(ctx context.Context, call *kmip.Call, req *kmip.DecryptR
 	in := cipherInput{given: req.CryptographicParameters, iv: req.IVCounterNonce, aad: req.AuthenticatedEncryptionAdditionalData,
 		tag: req.AuthenticatedEncryptionTag}
 	out, correlation, err := s.serve(ctx, call, &decryptService, p, func(o object) (work, error) {
-		w, _, err := s.cipher(ctx, o, &decryptService, in, p)
+		w, _, err := s.cipher(ctx, call, o, &decryptService, in, p)
 		return w, err
 	}, nil)
 	if err != nil {
@@ -61,7 +62,7 @@ type cipherInput struct {
 }
 
 // cipher makes the work of Encrypt or Decrypt. It returns the IV when the server chose it.
-func (s *Store) cipher(ctx context.Context, o object, sv *service, in cipherInput, p part) (work, []byte, error) {
+func (s *Store) cipher(ctx context.Context, call *kmip.Call, o object, sv *service, in cipherInput, p part) (work, []byte, error) {
 	params, err := o.params(in.given)
 	if err != nil {
 		return nil, nil, err
@@ -70,18 +71,21 @@ func (s *Store) cipher(ctx context.Context, o object, sv *service, in cipherInpu
 	if a := params.CryptographicAlgorithm; a != 0 && a != alg {
 		return nil, nil, unsupported("Cryptographic Algorithm", a, "a key of algorithm "+alg.String())
 	}
-	if err := s.policy.Allow(sv.use, alg, o.length()); err != nil {
+	if err := s.allowKey(call, sv.use, o); err != nil {
 		return nil, nil, err
 	}
-	key := s.tokenKey(o)
+	pol, key := s.policyOf(call), s.tokenKey(o)
+	if err := allowCipher(pol, sv.use, params); err != nil {
+		return nil, nil, err
+	}
 	switch alg {
 	case kmip.CryptographicAlgorithmRSA:
-		w, err := s.rsaCipher(key, sv, params, in)
+		w, err := s.rsaCipher(pol, key, sv, params, in)
 		return w, nil, err
 	case kmip.CryptographicAlgorithmAES:
-		return s.blockCipher(ctx, key, 16, sv, params, in, p)
+		return s.blockCipher(ctx, pol, key, 16, sv, params, in, p)
 	case kmip.CryptographicAlgorithmDES3:
-		return s.blockCipher(ctx, key, 8, sv, params, in, p)
+		return s.blockCipher(ctx, pol, key, 8, sv, params, in, p)
 	}
 	return nil, nil, unsupported("Cryptographic Algorithm", alg, sv.op.String())
 }
@@ -101,7 +105,7 @@ func (s *Store) tokenKey(o object) tokenKey {
 // rsaCipher is the table of RSA encryption: OAEP or PKCS#1 v1.5. The Padding Method must be given: there is no default
 // that is safe and that old clients mean. The mask generator's hash defaults to the Hashing Algorithm, not to SHA-1 as
 // section 3.6 has it: libraries do so, and OASIS cases for PSS depend on it.
-func (s *Store) rsaCipher(key tokenKey, sv *service, p *kmip.CryptographicParameters, in cipherInput) (work, error) {
+func (s *Store) rsaCipher(pol *fips.Policy, key tokenKey, sv *service, p *kmip.CryptographicParameters, in cipherInput) (work, error) {
 	if p.BlockCipherMode != 0 {
 		return nil, unsupported("Block Cipher Mode", p.BlockCipherMode, "an RSA key")
 	}
@@ -113,7 +117,7 @@ func (s *Store) rsaCipher(key tokenKey, sv *service, p *kmip.CryptographicParame
 	case kmip.PaddingMethodPKCS1V1_5:
 	case kmip.PaddingMethodOAEP:
 		var err error
-		if spec, err = s.oaepSpec(sv, p); err != nil {
+		if spec, err = s.oaepSpec(pol, sv, p); err != nil {
 			return nil, err
 		}
 	case 0:
@@ -124,23 +128,21 @@ func (s *Store) rsaCipher(key tokenKey, sv *service, p *kmip.CryptographicParame
 	return &rsaWork{key: key, spec: spec, decrypt: sv == &decryptService}, nil
 }
 
-// oaepSpec: the hash defaults to SHA-1, as in PKCS#1 (RFC 8017 section 7.1).
-func (s *Store) oaepSpec(sv *service, p *kmip.CryptographicParameters) (hsm.RSACipherSpec, error) {
+// oaepSpec: the hash defaults to SHA-1, as in PKCS#1 (RFC 8017 section 7.1), or to what a strict policy says.
+func (s *Store) oaepSpec(pol *fips.Policy, sv *service, p *kmip.CryptographicParameters) (hsm.RSACipherSpec, error) {
 	spec := hsm.RSACipherSpec{OAEP: true, Label: append([]byte(nil), p.PSource...)}
 	if p.MaskGenerator != 0 && p.MaskGenerator != kmip.MaskGeneratorMGF1 {
 		return spec, unsupported("Mask Generator", p.MaskGenerator, "OAEP")
 	}
 	h := p.HashingAlgorithm
 	if h == 0 {
-		h = kmip.HashingAlgorithmSHA1
+		h = cmp0(pol.Limits().Hash, kmip.HashingAlgorithmSHA1)
 	}
 	var err error
-	if spec.Hash, err = s.tokenHash(sv.use, h, "Hashing Algorithm"); err != nil {
+	if spec.Hash, err = tokenHash(pol, sv.use, h, "Hashing Algorithm"); err != nil {
 		return spec, err
 	}
-	if g := p.MaskGeneratorHashingAlgorithm; g != 0 {
-		spec.MGFHash, err = s.tokenHash(sv.use, g, "Mask Generator Hashing Algorithm")
-	}
+	spec.MGFHash, err = mgfHash(pol, sv.use, h, p)
 	return spec, err
 }
 

@@ -147,7 +147,7 @@ func (s *Store) Put(ctx context.Context, client string, uids []string) error {
 		if err != nil {
 			return err
 		}
-		if err := (object{rec}).mayBePut(); err != nil {
+		if err := s.mayBePut(object{rec}); err != nil {
 			return fmt.Errorf("%s: %w", uid, err)
 		}
 		b.Enqueue = append(b.Enqueue, s.putOf(rec, s.cfg.Clock().UTC()))
@@ -156,7 +156,7 @@ func (s *Store) Put(ctx context.Context, client string, uids []string) error {
 }
 
 // mayBePut finds early what putMessage would find when it is too late to tell the administrator.
-func (o object) mayBePut() error {
+func (s *Store) mayBePut(o object) error {
 	switch {
 	case !o.live():
 		return errors.New("the object is destroyed")
@@ -169,5 +169,5 @@ func (o object) mayBePut() error {
 	if err != nil {
 		return err
 	}
-	return o.mayLeave(&kmip.GetRequest{}, f)
+	return s.mayLeave(&kmip.Call{Caller: kmip.Caller{Client: o.Owner}}, o, &kmip.GetRequest{}, f)
 }

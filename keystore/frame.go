@@ -14,6 +14,7 @@ type frame struct {
 	// object is the Managed Object structure less its material; Secret Data Type, Split Key fields and the like.
 	object ttlv.Item
 	// wrapping is how the object came when it was registered wrapped, structured whether its Key Value was a structure.
+	under      *wrapKey // what a wrapped Key Block was unwrapped with; not kept
 	wrapping   *kmip.KeyWrappingData
 	structured bool
 	// set and whole are of a part that this server made of a key: what its sister parts share, and the octets of the key.

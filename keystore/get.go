@@ -42,7 +42,7 @@ func (s *Store) give(ctx context.Context, call *kmip.Call, o object, req *kmip.G
 	if err != nil {
 		return nil, err
 	}
-	if err := o.mayLeave(req, f); err != nil {
+	if err := s.mayLeave(call, o, req, f); err != nil {
 		return nil, err
 	}
 	switch o.ObjectType {
@@ -70,7 +70,7 @@ func templateOwn(name string, ver kmip.Version) bool {
 
 // mayLeave applies the release class: Extractable false leaves never, Sensitive true leaves wrapped only (KMIP 1.4
 // sections 3.48, 3.50, 11.12).
-func (o object) mayLeave(req *kmip.GetRequest, f *frame) error {
+func (s *Store) mayLeave(call *kmip.Call, o object, req *kmip.GetRequest, f *frame) error {
 	if v := o.get("Extractable"); !v.IsZero() && !v.Bool() {
 		return kmip.Errorf(kmip.ResultReasonNotExtractable, "the object is not Extractable")
 	}
@@ -80,7 +80,7 @@ func (o object) mayLeave(req *kmip.GetRequest, f *frame) error {
 	if o.flag("Sensitive") && !wrapped {
 		return kmip.Errorf(kmip.ResultReasonSensitive, "the object is Sensitive; it leaves only with a Key Wrapping Specification")
 	}
-	return nil
+	return s.mayRelease(call, o, wrapped)
 }
 
 // asPKCS12 tells whether a Get without a Key Wrapping Specification is answered with a PKCS#12 container.
@@ -171,6 +171,10 @@ func (s *Store) keyBlock(ctx context.Context, call *kmip.Call, o object, f *fram
 	if t := req.KeyWrapType; t&0x80000000 == 0 && t != 0 && !t.KnownIn(kmip.V1_4) {
 		return nil, badField("Key Wrap Type is unknown")
 	}
+	pol := s.policyOf(call)
+	if err := pol.AllowFormat(cmp0(req.KeyFormatType, f.facts.Format)); err != nil {
+		return nil, err
+	}
 	if o.Handle.Class == 0 {
 		return referenceBlock(o, f, req)
 	}
@@ -225,8 +229,14 @@ func (s *Store) wrappedBlock(ctx context.Context, call *kmip.Call, o object, f *
 	case wd.EncodingOption != 0 && !noEncoding && wd.EncodingOption != kmip.EncodingOptionTTLVEncoding:
 		return nil, kmip.Errorf(kmip.ResultReasonEncodingOptionError, "Encoding Option is not supported")
 	}
+	if !noEncoding && s.policyOf(call).Limits().NoPlainWrapping {
+		return nil, kmip.Errorf(kmip.ResultReasonEncodingOptionError, "Encoding Option must be No Encoding by policy %s: the server does not hold the key in clear", s.policyOf(call).Name())
+	}
 	w, err := s.wrapping(ctx, call, wd.EncryptionKeyInformation)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.allowWrapping(call, w, f.facts.Algorithm, f.facts.Bits); err != nil {
 		return nil, err
 	}
 	if err := s.spendWrap(ctx, call, w, o); err != nil {

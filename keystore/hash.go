@@ -16,7 +16,7 @@ func (s *Store) Hash(ctx context.Context, call *kmip.Call, req *kmip.HashRequest
 		return nil, err
 	}
 	if st.work == nil {
-		w, err := s.hashing(&req.CryptographicParameters)
+		w, err := hashing(s.policyOf(call), &req.CryptographicParameters)
 		if err != nil {
 			s.streams.drop(st)
 			return nil, err
@@ -30,14 +30,14 @@ func (s *Store) Hash(ctx context.Context, call *kmip.Call, req *kmip.HashRequest
 	return &kmip.HashResponse{Data: out.data, CorrelationValue: correlation}, nil
 }
 
-func (s *Store) hashing(p *kmip.CryptographicParameters) (work, error) {
+func hashing(pol *fips.Policy, p *kmip.CryptographicParameters) (work, error) {
 	if p.HashingAlgorithm == 0 {
 		return nil, badField("Hashing Algorithm is missing")
 	}
 	if _, ok := hashes[p.HashingAlgorithm]; !ok {
 		return nil, unsupported("Hashing Algorithm", p.HashingAlgorithm, "Hash")
 	}
-	if err := s.policy.AllowHash(fips.Digest, p.HashingAlgorithm); err != nil {
+	if err := pol.AllowHash(fips.Digest, p.HashingAlgorithm); err != nil {
 		return nil, err
 	}
 	h, err := newHash(p.HashingAlgorithm)

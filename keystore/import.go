@@ -270,7 +270,7 @@ func (s *Store) importSealed(ctx context.Context, call *kmip.Call, o object, in 
 	f.sealed = true
 	f.facts = keyform.Facts{Object: o.ObjectType, Form: keyform.FormOpaque, Format: kb.KeyFormatType, Algorithm: alg, Bits: bits, Octets: len(blob)}
 	if o.ObjectType != kmip.ObjectTypeSecretData {
-		if err := s.describeKey(o, f); err != nil {
+		if err := s.describeKey(call, o, f); err != nil {
 			return err
 		}
 	}

@@ -2,9 +2,6 @@ package keystore
 
 import (
 	"context"
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/ed25519"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
@@ -22,8 +19,8 @@ import (
 
 // issue makes and signs a certificate for what is wished, as far as the profile lets it. mask is what the public key may
 // do.
-func (s *Store) issue(ctx context.Context, a *authority, p *CertificateProfile, w *wish, mask kmip.CryptographicUsageMask, now time.Time) ([]byte, error) {
-	if err := s.allowsKey(w.key); err != nil {
+func (s *Store) issue(ctx context.Context, pol *fips.Policy, a *authority, p *CertificateProfile, w *wish, mask kmip.CryptographicUsageMask, now time.Time) ([]byte, error) {
+	if err := allowsPublic(pol, strictly(pol, fips.Sign), w.key); err != nil {
 		return nil, err
 	}
 	t := &x509.Certificate{RawSubject: w.subject, BasicConstraintsValid: true, IsCA: p.CA}
@@ -55,28 +52,16 @@ func (s *Store) issue(ctx context.Context, a *authority, p *CertificateProfile, 
 	if t.SerialNumber, err = s.serialNumber(ctx); err != nil {
 		return nil, cryptoError(err)
 	}
-	signer, err := s.signer(ctx, a)
+	signer, err := s.signer(ctx, pol, a)
 	if err != nil {
 		return nil, err
 	}
+	t.SignatureAlgorithm = signatureAlgorithm(pol, a.public)
 	der, err := x509.CreateCertificate(nil, t, a.cert(), w.key, signer)
 	if err != nil {
 		return nil, cryptoError(err)
 	}
 	return der, nil
-}
-
-// allowsKey asks the policy about a key that is to be certified.
-func (s *Store) allowsKey(public crypto.PublicKey) error {
-	switch k := public.(type) {
-	case *rsa.PublicKey:
-		return s.policy.Allow(fips.Import, kmip.CryptographicAlgorithmRSA, k.N.BitLen())
-	case *ecdsa.PublicKey:
-		return s.policy.Allow(fips.Import, kmip.CryptographicAlgorithmEC, k.Curve.Params().BitSize)
-	case ed25519.PublicKey:
-		return s.policy.Allow(fips.Import, kmip.CryptographicAlgorithmEd25519, 256)
-	}
-	return denied("a public key of this algorithm cannot be certified")
 }
 
 // putDates sets the validity: from when it is wished, not earlier than the profile's Backdate before now, to when it is

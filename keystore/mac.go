@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/hmac"
 
+	"kmipd/fips"
 	"kmipd/hsm"
 	"kmipd/kmip"
 )
@@ -13,7 +14,7 @@ import (
 func (s *Store) MAC(ctx context.Context, call *kmip.Call, req *kmip.MACRequest) (*kmip.MACResponse, error) {
 	p := partOf(req.Data, req.CorrelationValue, req.InitIndicator, req.FinalIndicator)
 	out, correlation, err := s.serve(ctx, call, &macService, p, func(o object) (work, error) {
-		return s.mac(o, &macService, req.CryptographicParameters)
+		return s.mac(call, o, &macService, req.CryptographicParameters)
 	}, nil)
 	if err != nil {
 		return nil, err
@@ -26,7 +27,7 @@ func (s *Store) MAC(ctx context.Context, call *kmip.Call, req *kmip.MACRequest) 
 func (s *Store) MACVerify(ctx context.Context, call *kmip.Call, req *kmip.MACVerifyRequest) (*kmip.MACVerifyResponse, error) {
 	p := partOf(req.Data, req.CorrelationValue, req.InitIndicator, req.FinalIndicator)
 	out, correlation, err := s.serve(ctx, call, &macVerifier, p, func(o object) (work, error) {
-		return s.mac(o, &macVerifier, req.CryptographicParameters)
+		return s.mac(call, o, &macVerifier, req.CryptographicParameters)
 	}, func(w work) error {
 		// In parts, the code may come with any of them.
 		mw := w.(*macWork)
@@ -58,12 +59,12 @@ var hmacs = map[kmip.CryptographicAlgorithm]kmip.HashingAlgorithm{
 }
 
 // mac makes the work of MAC and MAC Verify.
-func (s *Store) mac(o object, sv *service, given *kmip.CryptographicParameters) (*macWork, error) {
+func (s *Store) mac(call *kmip.Call, o object, sv *service, given *kmip.CryptographicParameters) (*macWork, error) {
 	p, err := o.params(given)
 	if err != nil {
 		return nil, err
 	}
-	spec, alg, err := s.macSpec(o, sv, p)
+	spec, alg, err := macSpec(s.policyOf(call), o, sv, p)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +72,7 @@ func (s *Store) mac(o object, sv *service, given *kmip.CryptographicParameters) 
 	if bits == 0 {
 		bits = o.ValueBits // Secret Data
 	}
-	if err := s.policy.Allow(sv.use, alg, bits); err != nil {
+	if err := s.allowMAC(call, sv.use, o, alg, bits); err != nil {
 		return nil, err
 	}
 	return &macWork{key: s.tokenKey(o), spec: spec, verifies: sv == &macVerifier}, nil
@@ -81,7 +82,7 @@ func (s *Store) mac(o object, sv *service, given *kmip.CryptographicParameters) 
 // 3DES key is CMAC. Otherwise it is HMAC with the hash that Cryptographic Algorithm names, the parameters' (which need
 // not be the key's: CS-AC-M-4 has an HMAC with an AES key) or else the key's, or that Hashing Algorithm names. A key that
 // was made for one HMAC serves no other.
-func (s *Store) macSpec(o object, sv *service, p *kmip.CryptographicParameters) (hsm.MACSpec, kmip.CryptographicAlgorithm, error) {
+func macSpec(pol *fips.Policy, o object, sv *service, p *kmip.CryptographicParameters) (hsm.MACSpec, kmip.CryptographicAlgorithm, error) {
 	own := o.algorithm()
 	if p.BlockCipherMode != 0 {
 		cipher := own == kmip.CryptographicAlgorithmAES || own == kmip.CryptographicAlgorithmDES3
@@ -91,7 +92,7 @@ func (s *Store) macSpec(o object, sv *service, p *kmip.CryptographicParameters) 
 		case p.CryptographicAlgorithm != 0 && p.CryptographicAlgorithm != own:
 			return hsm.MACSpec{}, 0, unsupported("Cryptographic Algorithm", p.CryptographicAlgorithm, "CMAC and this key")
 		}
-		return hsm.MACSpec{Scheme: hsm.MACCMAC}, own, nil
+		return hsm.MACSpec{Scheme: hsm.MACCMAC}, own, pol.AllowMode(sv.use, kmip.BlockCipherModeCMAC)
 	}
 	alg := p.CryptographicAlgorithm
 	if _, fixed := hmacs[own]; fixed && alg != 0 && alg != own {
@@ -108,7 +109,7 @@ func (s *Store) macSpec(o object, sv *service, p *kmip.CryptographicParameters) 
 	case p.HashingAlgorithm != 0 && p.HashingAlgorithm != h:
 		return hsm.MACSpec{}, 0, badField("Hashing Algorithm contradicts Cryptographic Algorithm")
 	}
-	th, err := s.tokenHash(sv.use, h, "Hashing Algorithm")
+	th, err := tokenHash(pol, sv.use, h, "Hashing Algorithm")
 	for a, of := range hmacs {
 		if of == h {
 			alg = a

@@ -67,12 +67,12 @@ func newHash(h kmip.HashingAlgorithm) (hash.Hash, error) {
 }
 
 // tokenHash is the token's name for a hash that it is to use with a key.
-func (s *Store) tokenHash(use fips.Use, h kmip.HashingAlgorithm, field string) (hsm.Hash, error) {
+func tokenHash(pol *fips.Policy, use fips.Use, h kmip.HashingAlgorithm, field string) (hsm.Hash, error) {
 	row, ok := hashes[h]
 	if !ok || row.token == 0 {
 		return 0, unsupported(field, h, "keys")
 	}
-	return row.token, s.policy.AllowHash(use, h)
+	return row.token, pol.AllowHash(use, h)
 }
 
 // noPadding refuses a Padding Method that a mode has no use for.

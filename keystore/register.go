@@ -80,6 +80,9 @@ func (s *Store) registerKey(ctx context.Context, call *kmip.Call, o object, in *
 	if err := in.set(o); err != nil {
 		return err
 	}
+	if err := s.admit(call, o, kb.KeyFormatType); err != nil {
+		return err
+	}
 	if err := o.needMask(); err != nil {
 		return err
 	}
@@ -136,7 +139,7 @@ func (s *Store) plainKey(call *kmip.Call, o object, in *intake, k *keyform.Key, 
 			return nil, err
 		}
 	}
-	if err := s.describeKey(o, f); err != nil {
+	if err := s.describeKey(call, o, f); err != nil {
 		return nil, err
 	}
 	sum := sha256.Sum256(k.Original)
@@ -173,13 +176,13 @@ func (o object) given() keyform.Given {
 }
 
 // describeKey sets algorithm and length from what the key is, and asks the policy.
-func (s *Store) describeKey(o object, f *frame) error {
+func (s *Store) describeKey(call *kmip.Call, o object, f *frame) error {
 	if o.ObjectType == kmip.ObjectTypeSecretData {
 		o.put("Cryptographic Length", intValue(int32(8*f.facts.Octets)))
 		return o.checkDates()
 	}
 	if f.facts.Algorithm != 0 {
-		if err := s.policy.Allow(fips.Import, f.facts.Algorithm, f.facts.Bits); err != nil {
+		if err := s.allowImport(call, o, f); err != nil {
 			return err
 		}
 		o.put("Cryptographic Algorithm", enumValue(f.facts.Algorithm))
@@ -240,7 +243,7 @@ func (s *Store) registerReference(ctx context.Context, call *kmip.Call, o object
 		f.facts.Bits = g.Bits
 	}
 	if o.ObjectType != kmip.ObjectTypeSecretData {
-		if err := s.describeKey(o, f); err != nil {
+		if err := s.describeKey(call, o, f); err != nil {
 			return err
 		}
 	} else if f.facts.Bits != 0 {
@@ -263,6 +266,9 @@ func (s *Store) registerReference(ctx context.Context, call *kmip.Call, o object
 // registerOpaque stores octets (KMIP 1.4 section 2.2.8).
 func (s *Store) registerOpaque(ctx context.Context, call *kmip.Call, o object, in *intake, op *kmip.OpaqueObject) error {
 	if err := in.set(o); err != nil {
+		return err
+	}
+	if err := s.allowObject(call, fips.Import, o); err != nil {
 		return err
 	}
 	empty := kmip.OpaqueObject{OpaqueDataType: op.OpaqueDataType, OpaqueDataValue: []byte{}}

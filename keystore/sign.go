@@ -17,7 +17,7 @@ func (s *Store) Sign(ctx context.Context, call *kmip.Call, req *kmip.SignRequest
 		p.data = req.DigestedData // for the Usage Limits
 	}
 	out, correlation, err := s.serve(ctx, call, &signService, p, func(o object) (work, error) {
-		return s.signature(o, &signService, req.CryptographicParameters, req.DigestedData, p)
+		return s.signature(call, o, &signService, req.CryptographicParameters, req.DigestedData, p)
 	}, nil)
 	if err != nil {
 		return nil, err
@@ -32,7 +32,7 @@ func (s *Store) SignatureVerify(ctx context.Context, call *kmip.Call, req *kmip.
 		p.data = req.DigestedData
 	}
 	out, correlation, err := s.serve(ctx, call, &verifyService, p, func(o object) (work, error) {
-		return s.signature(o, &verifyService, req.CryptographicParameters, req.DigestedData, p)
+		return s.signature(call, o, &verifyService, req.CryptographicParameters, req.DigestedData, p)
 	}, func(w work) error {
 		// In parts, the signature may come with any of them.
 		sw := w.(*signWork)
@@ -62,15 +62,15 @@ func validity(ok bool) kmip.ValidityIndicator {
 }
 
 // signature makes the work of Sign and Signature Verify.
-func (s *Store) signature(o object, sv *service, given *kmip.CryptographicParameters, digested []byte, p part) (*signWork, error) {
+func (s *Store) signature(call *kmip.Call, o object, sv *service, given *kmip.CryptographicParameters, digested []byte, p part) (*signWork, error) {
 	params, err := o.params(given)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.policy.Allow(sv.use, o.algorithm(), o.length()); err != nil {
+	if err := s.allowKey(call, sv.use, o); err != nil {
 		return nil, err
 	}
-	spec, h, err := s.scheme(o, sv.use, params)
+	spec, h, err := scheme(s.policyOf(call), o, sv.use, params)
 	if err != nil {
 		return nil, err
 	}
@@ -115,12 +115,15 @@ var signatureAlgorithms = map[kmip.DigitalSignatureAlgorithm]struct {
 // Cryptographic Algorithm, Hashing Algorithm and Padding Method (KMIP 1.4 section 3.6); where both are given they must
 // agree. RSA without Padding Method is PKCS#1 v1.5, as TC-RSA-SIGN-DIGESTEDDATA-1 has it. The hash is 0 when nothing says
 // it: enough for Digested Data, unless PSS.
-func (s *Store) scheme(o object, use fips.Use, p *kmip.CryptographicParameters) (hsm.SignSpec, kmip.HashingAlgorithm, error) {
+func scheme(pol *fips.Policy, o object, use fips.Use, p *kmip.CryptographicParameters) (hsm.SignSpec, kmip.HashingAlgorithm, error) {
 	var spec hsm.SignSpec
 	h := p.HashingAlgorithm
 	scheme, err := keyScheme(o, p)
 	if err != nil {
 		return spec, 0, err
+	}
+	if scheme == hsm.SignRSAPSS && h == 0 && p.DigitalSignatureAlgorithm == 0 {
+		h = pol.Limits().Hash
 	}
 	if a := p.DigitalSignatureAlgorithm; a != 0 {
 		row, ok := signatureAlgorithms[a]
@@ -140,13 +143,16 @@ func (s *Store) scheme(o object, use fips.Use, p *kmip.CryptographicParameters) 
 		}
 	}
 	spec.Scheme = scheme
+	if err := allowScheme(pol, use, o, scheme, h, p); err != nil {
+		return spec, 0, err
+	}
 	if h != 0 {
-		if spec.Hash, err = s.tokenHash(use, h, "Hashing Algorithm"); err != nil {
+		if spec.Hash, err = tokenHash(pol, use, h, "Hashing Algorithm"); err != nil {
 			return spec, 0, err
 		}
 	}
 	if scheme == hsm.SignRSAPSS {
-		err = s.pss(&spec, use, h, p)
+		err = pss(pol, &spec, use, h, p)
 	}
 	return spec, h, err
 }
@@ -182,7 +188,7 @@ func keyScheme(o object, p *kmip.CryptographicParameters) (hsm.SignScheme, error
 // pss fills in the parameters of PSS. Without Salt Length the salt is as long as the digest (section 3.6 of KMIP 1.4 has
 // "the block size", which FIPS 186-5 does not allow); without Mask Generator Hashing Algorithm the mask is made with the
 // Hashing Algorithm (section 3.6 has SHA-1, but the signatures in CS-AC-M-2 and TC-STREAM-SIGNVFY-1 are not made so).
-func (s *Store) pss(spec *hsm.SignSpec, use fips.Use, h kmip.HashingAlgorithm, p *kmip.CryptographicParameters) (err error) {
+func pss(pol *fips.Policy, spec *hsm.SignSpec, use fips.Use, h kmip.HashingAlgorithm, p *kmip.CryptographicParameters) (err error) {
 	switch {
 	case h == 0:
 		return badField("Hashing Algorithm is needed for PSS")
@@ -197,9 +203,10 @@ func (s *Store) pss(spec *hsm.SignSpec, use fips.Use, h kmip.HashingAlgorithm, p
 	if p.SaltLength != nil {
 		spec.Salt = int(*p.SaltLength)
 	}
-	if g := p.MaskGeneratorHashingAlgorithm; g != 0 {
-		spec.MGFHash, err = s.tokenHash(use, g, "Mask Generator Hashing Algorithm")
+	if pol.Limits().ShortSalt && spec.Salt > spec.Hash.Size() {
+		return badField("Salt Length must be at most the length of the digest by policy %s", pol.Name())
 	}
+	spec.MGFHash, err = mgfHash(pol, use, h, p)
 	return err
 }
 

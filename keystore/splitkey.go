@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"errors"
 
 	"kmipd/fips"
 	"kmipd/hsm"
@@ -36,7 +37,7 @@ func (s *Store) CreateSplitKey(ctx context.Context, call *kmip.Call, req *kmip.C
 	if req.UniqueIdentifier != nil {
 		k, err = s.wholeOf(ctx, call, *req.UniqueIdentifier)
 	} else {
-		k, err = s.newWhole(ctx, parts[0])
+		k, err = s.newWhole(ctx, call, parts[0])
 	}
 	if err != nil {
 		return nil, err
@@ -90,7 +91,7 @@ type undivided struct {
 }
 
 // newWhole makes a symmetric key of which only the parts remain, so that it is no token object.
-func (s *Store) newWhole(ctx context.Context, part object) (*undivided, error) {
+func (s *Store) newWhole(ctx context.Context, call *kmip.Call, part object) (*undivided, error) {
 	k := &undivided{format: kmip.KeyFormatTypeRaw, algorithm: part.algorithm(), bits: part.length()}
 	switch {
 	case k.algorithm == 0:
@@ -100,7 +101,7 @@ func (s *Store) newWhole(ctx context.Context, part object) (*undivided, error) {
 	case k.bits == 0:
 		return nil, badField("Create Split Key of a new key needs Cryptographic Length")
 	}
-	if err := s.policy.Allow(fips.Generate, k.algorithm, k.bits); err != nil {
+	if err := s.policyOf(call).Allow(fips.Generate, k.algorithm, k.bits); err != nil {
 		return nil, err
 	}
 	if k.bits%8 != 0 || k.bits > maxSecretBits {
@@ -196,6 +197,9 @@ func (s *Store) commitParts(ctx context.Context, call *kmip.Call, h *sharing, k 
 	classes := make([]hsm.Class, len(parts))
 	for i, o := range parts {
 		k.describe(o)
+		if err := errors.Join(s.allowObject(call, fips.Generate, o), s.restrain(call, o)); err != nil {
+			return err
+		}
 		f := &frame{set: set, whole: len(k.value), facts: keyform.Facts{Object: o.ObjectType, Form: keyform.FormSecret,
 			Token: hsm.KeyGeneric, Format: k.format, Algorithm: k.algorithm, Bits: k.bits, Octets: len(values[i])}}
 		if len(values[i]) > hsm.MaxSecretOctets {

@@ -57,19 +57,26 @@ type Config struct {
 	// JobLifetime is how long an asynchronous request waits for a decision or a poll, and its answer for further polls; 0
 	// for a day.
 	JobLifetime time.Duration
+	// Listeners are the policies of listeners by name, beside the server's.
+	Listeners map[string]*fips.Policy
+	// Groups are the groups of clients by name.
+	Groups map[string]Group
+	// Release is how far key material may leave; "" for what the policy says (DefaultRelease).
+	Release Release
 	// Courier carries Notify and Put to the endpoints of clients; nil for nobody, and they wait.
 	Courier Courier
 }
 
 // Store is the keystore. It is safe for concurrent use.
 type Store struct {
-	meta   metadata.Store
-	token  hsm.Token
-	policy *fips.Policy
-	cfg    Config
-	log    zerolog.Logger
-	locks  *locks
-	groups *groups
+	meta     metadata.Store
+	token    hsm.Token
+	policy   *fips.Policy
+	policies policies
+	cfg      Config
+	log      zerolog.Logger
+	locks    *locks
+	groups   *groups
 
 	streams *streams
 	jobs    *jobs
@@ -98,7 +105,7 @@ func New(meta metadata.Store, token hsm.Token, policy *fips.Policy, cfg Config, 
 	if cfg.Credentials == "" {
 		cfg.Credentials = CredentialsVerify
 	}
-	return &Store{meta: meta, token: token, policy: policy, cfg: cfg, log: log, locks: newLocks(), groups: newGroups(), streams: newStreams(cfg.Clock),
+	return &Store{meta: meta, token: token, policy: policy, cfg: cfg, log: log, locks: newLocks(), policies: policies{joint: map[policyKey]*fips.Policy{}}, groups: newGroups(), streams: newStreams(cfg.Clock),
 		jobs: newJobs(cfg.Approve), post: newPost()}
 }
 

@@ -34,7 +34,7 @@ func (s *Store) Validate(ctx context.Context, call *kmip.Call, req *kmip.Validat
 	}
 	resp := &kmip.ValidateResponse{ValidityIndicator: kmip.ValidityIndicatorUnknown}
 	if known {
-		if resp.ValidityIndicator, err = s.validity(ctx, links, at); err != nil {
+		if resp.ValidityIndicator, err = s.validity(ctx, s.policyOf(call), links, at); err != nil {
 			return nil, err
 		}
 	}
@@ -124,7 +124,7 @@ func (o object) revokedAt() time.Time {
 }
 
 // validity judges a chain at an instant.
-func (s *Store) validity(ctx context.Context, links []chainLink, at time.Time) (kmip.ValidityIndicator, error) {
+func (s *Store) validity(ctx context.Context, pol *fips.Policy, links []chainLink, at time.Time) (kmip.ValidityIndicator, error) {
 	chain, ok := ordered(links)
 	if !ok {
 		return kmip.ValidityIndicatorInvalid, nil
@@ -142,7 +142,7 @@ func (s *Store) validity(ctx context.Context, links []chainLink, at time.Time) (
 		}
 	}
 	for i, l := range chain {
-		fine, err := s.fine(ctx, l, at)
+		fine, err := s.fine(ctx, pol, l, at)
 		if err != nil {
 			return 0, err
 		}
@@ -153,7 +153,7 @@ func (s *Store) validity(ctx context.Context, links []chainLink, at time.Time) (
 	if anchor == nil {
 		return kmip.ValidityIndicatorUnknown, nil
 	}
-	fine, err := s.fine(ctx, chainLink{cert: anchor}, at)
+	fine, err := s.fine(ctx, pol, chainLink{cert: anchor}, at)
 	if err != nil {
 		return 0, err
 	}
@@ -165,18 +165,13 @@ func (s *Store) validity(ctx context.Context, links []chainLink, at time.Time) (
 
 // fine tells whether a certificate by itself counts at an instant: its dates, its revocation, and what the policy says of
 // its key and signature.
-func (s *Store) fine(ctx context.Context, l chainLink, at time.Time) (bool, error) {
-	if at.Before(l.cert.NotBefore) || at.After(l.cert.NotAfter) || s.allowsKey(l.cert.PublicKey) != nil || !s.allowsSigned(l.cert) {
+func (s *Store) fine(ctx context.Context, pol *fips.Policy, l chainLink, at time.Time) (bool, error) {
+	if at.Before(l.cert.NotBefore) || at.After(l.cert.NotAfter) || allowsPublic(pol, strictly(pol, fips.Verify), l.cert.PublicKey) != nil ||
+		allowsSigned(pol, fips.Verify, l.cert.SignatureAlgorithm) != nil {
 		return false, nil
 	}
 	revoked, err := s.isRevoked(ctx, l, at)
 	return !revoked, err
-}
-
-// allowsSigned asks the policy about the signature on a certificate.
-func (s *Store) allowsSigned(c *x509.Certificate) bool {
-	h, ok := signatureHashes[c.SignatureAlgorithm]
-	return ok && s.policy.AllowHash(fips.Verify, h) == nil
 }
 
 // ordered brings certificates into the order from the end entity up; false when they are not one chain. A certificate that

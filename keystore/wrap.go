@@ -37,10 +37,10 @@ func (s *Store) wrapping(ctx context.Context, call *kmip.Call, info *kmip.Encryp
 	if err := o.mayProtect(call, kmip.CryptographicUsageMaskWrapKey, "the wrapping key"); err != nil {
 		return nil, err
 	}
-	if err := s.policy.Allow(fips.Wrap, o.algorithm(), o.length()); err != nil {
+	if err := s.allowKey(call, fips.Wrap, o); err != nil {
 		return nil, err
 	}
-	return o.wrapKey(info.CryptographicParameters)
+	return s.wrapKey(call, fips.Wrap, o, info.CryptographicParameters)
 }
 
 // unwrapping finds the key that registered Key Wrapping Data names. A key with the usage Wrap Key alone unwraps here, too:
@@ -69,10 +69,10 @@ func (s *Store) unwrapping(ctx context.Context, call *kmip.Call, info *kmip.Encr
 	if start := o.date("Process Start Date"); start.After(call.Now) {
 		return nil, denied("the Process Start Date of the unwrapping key has not come")
 	}
-	if err := s.policy.Allow(fips.Unwrap, o.algorithm(), o.length()); err != nil {
+	if err := s.allowKey(call, fips.Unwrap, o); err != nil {
 		return nil, err
 	}
-	return o.wrapKey(info.CryptographicParameters)
+	return s.wrapKey(call, fips.Unwrap, o, info.CryptographicParameters)
 }
 
 // mayProtect checks state, usage mask and dates for applying protection with a key (KMIP 1.4 section 3.22).
@@ -94,7 +94,7 @@ func (o object) mayProtect(call *kmip.Call, usage kmip.CryptographicUsageMask, w
 
 // wrapKey chooses the mechanism. Parameters of the request must match an instance of the key's Cryptographic Parameters,
 // if it has any; without parameters the instance with the lowest index is taken (KMIP 1.4 section 2.1.6).
-func (o object) wrapKey(given *kmip.CryptographicParameters) (*wrapKey, error) {
+func (s *Store) wrapKey(call *kmip.Call, use fips.Use, o object, given *kmip.CryptographicParameters) (*wrapKey, error) {
 	r, on := ref(o.Handle)
 	if !on {
 		return nil, denied("the value of the wrapping key is not on this server")
@@ -103,9 +103,17 @@ func (o object) wrapKey(given *kmip.CryptographicParameters) (*wrapKey, error) {
 	if err != nil {
 		return nil, err
 	}
+	pol := s.policyOf(call)
+	if p.PaddingMethod == kmip.PaddingMethodOAEP && p.HashingAlgorithm == 0 && pol.Limits().Hash != 0 {
+		with := *p
+		with.HashingAlgorithm = pol.Limits().Hash
+		p = &with
+	}
 	w := &wrapKey{object: o, ref: r}
-	w.spec, err = mechanism(o, p)
-	return w, err
+	if w.spec, err = mechanism(o, p); err != nil {
+		return nil, err
+	}
+	return w, allowMechanism(pol, use, o, p)
 }
 
 // parameters are the Cryptographic Parameters to use with a key.
@@ -203,6 +211,9 @@ func (s *Store) registerWrapped(ctx context.Context, call *kmip.Call, o object, 
 		return err
 	}
 	f.wrapping, f.structured = wd, structured
+	if s.policyOf(call).Limits().NoPlainWrapping && wd.EncodingOption != kmip.EncodingOptionNoEncoding {
+		return kmip.Errorf(kmip.ResultReasonEncodingOptionError, "Encoding Option must be No Encoding by policy %s: the server does not hold the key in clear", s.policyOf(call).Name())
+	}
 	w, err := s.unwrappingFor(ctx, call, wd)
 	if err != nil && in.asProvided && kmip.ReasonOf(err) != kmip.ResultReasonGeneralFailure {
 		return s.importSealed(ctx, call, o, in, kb, f, blob)
@@ -210,6 +221,7 @@ func (s *Store) registerWrapped(ctx context.Context, call *kmip.Call, o object, 
 	if err != nil {
 		return err
 	}
+	f.under = w
 	if wd.EncodingOption == kmip.EncodingOptionNoEncoding && onToken(o, kb) {
 		return s.registerUnwrapped(ctx, call, o, in, kb, f, w, blob)
 	}
@@ -306,7 +318,7 @@ func (s *Store) registerUnwrapped(ctx context.Context, call *kmip.Call, o object
 			return badField("the unwrapped key has %d octets, not what Cryptographic Length %d says", got.Bytes, bits)
 		}
 		f.facts.Octets, o.ValueBits = got.Bytes, 8*got.Bytes
-		if err := s.describeKey(o, f); err != nil {
+		if err := s.describeKey(call, o, f); err != nil {
 			return err
 		}
 		sum, err := s.token.Digest(ctx, hsm.Ref{Class: class, ID: spec.ID}, o.ValueBits)

@@ -240,8 +240,10 @@ type Client struct {
 	Created      time.Time          `json:"created"`
 	Disabled     bool               `json:"disabled,omitempty"`
 	// RequireCredential: the certificate alone is not enough; each message needs a registered credential, too.
-	RequireCredential bool      `json:"require_credential,omitempty"`
-	Endpoint          *Endpoint `json:"endpoint,omitempty"` // where it takes Notify and Put, if it does
+	RequireCredential bool `json:"require_credential,omitempty"`
+	// Group names the group of the configuration whose policy holds for the client; "" for none.
+	Group    string    `json:"group,omitempty"`
+	Endpoint *Endpoint `json:"endpoint,omitempty"` // where it takes Notify and Put, if it does
 }
 
 // CertificateMatch is one way to recognise a client's certificate: by fingerprint, or by subject under a CA.

@@ -1,0 +1,166 @@
+package keystore
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"crypto/x509"
+	"sync"
+
+	"kmipd/fips"
+	"kmipd/kmip"
+	"kmipd/kmip/ttlv"
+)
+
+// Group is what holds for the clients of a group beyond what holds for all.
+type Group struct {
+	// Policy must allow what the server's allows, too; nil adds nothing.
+	Policy *fips.Policy
+	// Release is how far material may leave; "" for what the server says.
+	Release Release
+}
+
+// policies joins the server's policy with those of listeners and groups. Joint ones are made once.
+type policies struct {
+	mu    sync.Mutex
+	joint map[policyKey]*fips.Policy
+}
+
+type policyKey struct{ listener, group string }
+
+// policyOf is the policy for a call: what the server, the listener that it came in by and the client's group all allow.
+func (s *Store) policyOf(call *kmip.Call) *fips.Policy {
+	k := policyKey{call.Listener, s.clients.group(call.Caller.Client)}
+	if k == (policyKey{}) {
+		return s.policy
+	}
+	s.policies.mu.Lock()
+	defer s.policies.mu.Unlock()
+	if p := s.policies.joint[k]; p != nil {
+		return p
+	}
+	p := s.policy.And(s.cfg.Listeners[k.listener]).And(s.cfg.Groups[k.group].Policy)
+	s.policies.joint[k] = p
+	return p
+}
+
+// allowKey asks the policy about the use of an object's key: algorithm, length and curve.
+func (s *Store) allowKey(call *kmip.Call, use fips.Use, o object) error {
+	pol := s.policyOf(call)
+	if err := allowed(pol, use, o.algorithm(), o.length(), o.given().Curve); err != nil {
+		return err
+	}
+	if pol.LegacyUse(use, o.algorithm(), o.length()) {
+		s.log.Warn().Str("uid", o.UID).Str("client", call.Caller.Client).Stringer("use", use).Str("policy", pol.Name()).Msg("legacy-use")
+	}
+	return nil
+}
+
+// allowed asks a policy about algorithm, length and, for keys that have one, curve.
+func allowed(pol *fips.Policy, use fips.Use, a kmip.CryptographicAlgorithm, bits int, curve kmip.RecommendedCurve) error {
+	if err := pol.Allow(use, a, bits); err != nil {
+		return err
+	}
+	if ec(a) && curve != 0 {
+		return pol.AllowCurve(use, curve)
+	}
+	return nil
+}
+
+// allowObject asks the policy whether an object of this type may be made (Generate) or taken in (Import), with the
+// Cryptographic Parameters that the client gives it.
+func (s *Store) allowObject(call *kmip.Call, use fips.Use, o object) error {
+	pol := s.policyOf(call)
+	if err := pol.AllowObject(use, o.ObjectType); err != nil || !pol.Strict() {
+		return err
+	}
+	for _, a := range o.Attributes {
+		if a.Name == "Cryptographic Parameters" {
+			if err := allowParameters(pol, a.Value); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// allowAttribute asks the policy about an attribute that a client sets on an object that exists.
+func (s *Store) allowAttribute(call *kmip.Call, o object, r *rule, v ttlv.Item) error {
+	pol := s.policyOf(call)
+	if !pol.Strict() {
+		return nil
+	}
+	switch r.tag {
+	case kmip.TagCryptographicParameters:
+		return allowParameters(pol, v)
+	case kmip.TagCryptographicUsageMask:
+		a, bits := o.algorithm(), o.length()
+		state, _ := pol.StateOf(a, bits, o.given().Curve, call.Now)
+		if mask := kmip.CryptographicUsageMask(v.Int()); a != 0 && state != fips.Approved && mask&^processing&^o.usage() != 0 {
+			return badField("Cryptographic Usage Mask must not let a %s key protect by policy %s", state, pol.Name())
+		}
+	}
+	return nil
+}
+
+// allowsPublic asks a policy about a public key of a certificate or of a request for one: Sign for a new certificate,
+// Verify for one that exists.
+func allowsPublic(pol *fips.Policy, use fips.Use, public crypto.PublicKey) error {
+	switch k := public.(type) {
+	case *rsa.PublicKey:
+		return pol.Allow(use, kmip.CryptographicAlgorithmRSA, k.N.BitLen())
+	case *ecdsa.PublicKey:
+		bits := k.Curve.Params().BitSize
+		return allowed(pol, use, kmip.CryptographicAlgorithmEC, bits, curveOfBits(bits))
+	case ed25519.PublicKey:
+		return pol.Allow(use, kmip.CryptographicAlgorithmEd25519, 256)
+	}
+	return denied("a public key of this algorithm cannot be certified")
+}
+
+// curveOfBits: crypto/x509 knows one curve of each length.
+func curveOfBits(bits int) kmip.RecommendedCurve {
+	switch bits {
+	case 224:
+		return kmip.RecommendedCurveP224
+	case 256:
+		return kmip.RecommendedCurveP256
+	case 384:
+		return kmip.RecommendedCurveP384
+	case 521:
+		return kmip.RecommendedCurveP521
+	}
+	return 0
+}
+
+// x509Signatures are the KMIP names of the signatures that crypto/x509 knows.
+var x509Signatures = map[x509.SignatureAlgorithm]kmip.DigitalSignatureAlgorithm{
+	x509.SHA1WithRSA:      kmip.DigitalSignatureAlgorithmSHA1WithRSAEncryptionPKCS1V1_5,
+	x509.SHA256WithRSA:    kmip.DigitalSignatureAlgorithmSHA256WithRSAEncryptionPKCS1V1_5,
+	x509.SHA384WithRSA:    kmip.DigitalSignatureAlgorithmSHA384WithRSAEncryptionPKCS1V1_5,
+	x509.SHA512WithRSA:    kmip.DigitalSignatureAlgorithmSHA512WithRSAEncryptionPKCS1V1_5,
+	x509.SHA256WithRSAPSS: kmip.DigitalSignatureAlgorithmRSASSAPSSPKCS1V2_1,
+	x509.SHA384WithRSAPSS: kmip.DigitalSignatureAlgorithmRSASSAPSSPKCS1V2_1,
+	x509.SHA512WithRSAPSS: kmip.DigitalSignatureAlgorithmRSASSAPSSPKCS1V2_1,
+	x509.ECDSAWithSHA1:    kmip.DigitalSignatureAlgorithmECDSAWithSHA1,
+	x509.ECDSAWithSHA256:  kmip.DigitalSignatureAlgorithmECDSAWithSHA256,
+	x509.ECDSAWithSHA384:  kmip.DigitalSignatureAlgorithmECDSAWithSHA384,
+	x509.ECDSAWithSHA512:  kmip.DigitalSignatureAlgorithmECDSAWithSHA512,
+}
+
+// allowsSigned asks a policy about the signature on a certificate, a request for one or a revocation list. Ed25519 has no
+// KMIP name: its key decides.
+func allowsSigned(pol *fips.Policy, use fips.Use, a x509.SignatureAlgorithm) error {
+	h, ok := signatureHashes[a]
+	if !ok {
+		return badField("the signature algorithm is not supported")
+	}
+	if err := pol.AllowHash(use, h); err != nil {
+		return err
+	}
+	if a == x509.PureEd25519 {
+		return pol.Allow(use, kmip.CryptographicAlgorithmEd25519, 256)
+	}
+	return pol.AllowSignature(use, x509Signatures[a])
+}
