@@ -361,6 +361,21 @@ func (s *Store) RequireCredential(ctx context.Context, client string, require bo
 	})
 }
 
+// SetGroup puts a client into a group of the configuration, "" takes it out of one.
+func (s *Store) SetGroup(ctx context.Context, client, group string) error {
+	if _, ok := s.cfg.Groups[group]; !ok && group != "" {
+		return fmt.Errorf("the configuration has no [[group]] with name %q", group)
+	}
+	err := s.changeClient(ctx, client, func(cl *metadata.Client) error {
+		cl.Group = group
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return s.loadClients(ctx) // jobs of the client do not come by its certificate
+}
+
 // RemoveCertificate takes one certificate from a client, which keeps its others.
 func (s *Store) RemoveCertificate(ctx context.Context, client, print string) error {
 	print = strings.ToLower(strings.ReplaceAll(print, ":", ""))

@@ -7,6 +7,7 @@ package keystore
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -114,6 +115,9 @@ func (s *Store) Start(ctx context.Context) error {
 	if err := s.checkToken(ctx); err != nil {
 		return err
 	}
+	if err := s.checkGroups(ctx); err != nil {
+		return err
+	}
 	if err := s.settle(ctx); err != nil {
 		return fmt.Errorf("keystore: settling after the last stop: %w", err)
 	}
@@ -160,6 +164,22 @@ func (s *Store) checkToken(ctx context.Context) error {
 		return fmt.Errorf("keystore: the data directory belongs to the token with serial %s, not to %s", stored, serial)
 	}
 	return nil
+}
+
+// checkGroups refuses clients of groups that the configuration lost: without their policy they would get more than they
+// should.
+func (s *Store) checkGroups(ctx context.Context) error {
+	list, err := s.meta.Clients(ctx)
+	if err != nil {
+		return fmt.Errorf("keystore: reading the clients: %w", err)
+	}
+	var errs []error
+	for _, cl := range list {
+		if _, ok := s.cfg.Groups[cl.Group]; !ok && cl.Group != "" {
+			errs = append(errs, fmt.Errorf("keystore: client %q is in group %q, which the configuration does not have: add the [[group]], or run kmipd client group %s -", cl.Name, cl.Group, cl.Name))
+		}
+	}
+	return errors.Join(append(errs, s.loadClients(ctx))...)
 }
 
 // materialise writes the Last Change Date of records whose state changed by date. Reads do not need it: they evaluate.

@@ -161,7 +161,11 @@ func (c *source) onStore(ctx context.Context, s streams, command string, body []
 		}
 		defer func() { err = errors.Join(err, token.Close(context.WithoutCancel(ctx))) }()
 	}
-	out, err := admin(ctx, c.keystore(meta, token, log), command, body)
+	keys, err := c.keystore(meta, token, log)
+	if err != nil {
+		return nil, err
+	}
+	out, err := admin(ctx, keys, command, body)
 	if err != nil {
 		return nil, err
 	}

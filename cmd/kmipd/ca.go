@@ -243,7 +243,10 @@ func (c *source) onToken(ctx context.Context, s streams, command string, body []
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, token.Close(context.WithoutCancel(ctx))) }()
-	keys := c.keystore(meta, token, log)
+	keys, err := c.keystore(meta, token, log)
+	if err != nil {
+		return nil, err
+	}
 	if err := keys.Start(ctx); err != nil {
 		return nil, err
 	}

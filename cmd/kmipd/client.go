@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
@@ -30,6 +31,7 @@ type clientRequest struct {
 	Password     string                      `json:"password,omitempty"`
 	Fingerprint  string                      `json:"fingerprint,omitempty"`
 	Require      bool                        `json:"require,omitempty"`
+	Group        string                      `json:"group,omitempty"`
 	ID           string                      `json:"id,omitempty"` // of a job
 	Endpoint     *metadata.Endpoint          `json:"endpoint,omitempty"`
 	UIDs         []string                    `json:"unique_identifiers,omitempty"`
@@ -78,6 +80,8 @@ func admin(ctx context.Context, keys *keystore.Store, command string, body []byt
 		return done, keys.RemoveCertificate(ctx, r.Name, r.Fingerprint)
 	case "client/require":
 		return done, keys.RequireCredential(ctx, r.Name, r.Require)
+	case "client/group":
+		return done, keys.SetGroup(ctx, r.Name, r.Group)
 	case "client/credential":
 		return done, keys.AddCredential(ctx, r.Name, r.User, r.Device, []byte(r.Password))
 	case "client/pending":
@@ -95,6 +99,7 @@ kmipd client list | show NAME | remove NAME
 kmipd client certificate NAME (--certificate FILE | --subject DN --ca FILE)
 kmipd client uncertify NAME FINGERPRINT
 kmipd client require NAME yes|no      (a credential in each message, next to the certificate)
+kmipd client group NAME GROUP         (a [[group]] of the configuration; - for none)
 kmipd client credential NAME --username USER [--password-file FILE]   (asks without a file)
 kmipd client credential NAME --device FIELD=VALUE[,...] [--password-file FILE]
                              fields: serial, device, network, machine, media
@@ -146,7 +151,7 @@ func runClient(ctx context.Context, s streams, args []string) error {
 }
 
 func (c *clientFlags) dispatch(ctx context.Context, s streams, f *pflag.FlagSet, sub string, rest []string) error {
-	wantArgs := map[string]int{"add": 1, "list": 0, "show": 1, "remove": 1, "certificate": 1, "uncertify": 2, "require": 2, "credential": 1, "endpoint": 1, "pending": 0, "accept": 2, "reject": 1}
+	wantArgs := map[string]int{"add": 1, "list": 0, "show": 1, "remove": 1, "certificate": 1, "uncertify": 2, "require": 2, "group": 2, "credential": 1, "endpoint": 1, "pending": 0, "accept": 2, "reject": 1}
 	n, ok := wantArgs[sub]
 	if !ok || len(rest) != n {
 		f.Usage()
@@ -185,6 +190,10 @@ func (c *clientFlags) dispatch(ctx context.Context, s streams, f *pflag.FlagSet,
 			return fmt.Errorf("client require NAME yes|no: %w", errUsage)
 		}
 		r.Name, r.Require = rest[0], rest[1] == "yes"
+	case "group":
+		if r.Name, r.Group = rest[0], rest[1]; r.Group == "-" {
+			r.Group = ""
+		}
 	case "reject":
 		r.Fingerprint = rest[0]
 	case "endpoint":
@@ -318,7 +327,7 @@ func (c *clientFlags) list(ctx context.Context, s streams, names []string) error
 		return printJSON(s, out)
 	}
 	w := tabwriter.NewWriter(s.out, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "CLIENT\tCREATED\tRECOGNISED BY\tCREDENTIALS")
+	fmt.Fprintln(w, "CLIENT\tCREATED\tGROUP\tRECOGNISED BY\tCREDENTIALS")
 	for _, cl := range out {
 		var by, creds []string
 		for _, m := range cl.Certificates {
@@ -331,7 +340,7 @@ func (c *clientFlags) list(ctx context.Context, s streams, names []string) error
 		for _, cr := range cl.Credentials {
 			creds = append(creds, cr.User)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", cl.Name, cl.Created.Format(time.DateTime), strings.Join(by, "; "), strings.Join(creds, "; "))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", cl.Name, cl.Created.Format(time.DateTime), cmp.Or(cl.Group, "-"), strings.Join(by, "; "), strings.Join(creds, "; "))
 	}
 	return w.Flush()
 }

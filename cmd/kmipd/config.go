@@ -23,6 +23,10 @@ type config struct {
 	Listen              string
 	DataDir             string
 	Policy              string
+	PolicySwitches      []string
+	PolicyFile          string
+	Release             string
+	tables              tables
 	AdminSocket         string
 	TLSCertificate      string
 	TLSKey              string
@@ -70,6 +74,9 @@ func (c *config) define(f *pflag.FlagSet) {
 	f.StringVar(&c.Listen, "listen", "0.0.0.0:5696", "address and port of the KMIP listener")
 	f.StringVar(&c.DataDir, "data-dir", "", "directory of the records (required)")
 	f.StringVar(&c.Policy, "policy", "default", "which algorithms are allowed: "+strings.Join(fips.Names(), ", "))
+	f.StringSliceVar(&c.PolicySwitches, "policy-switches", nil, "named exceptions of the policy: allow-ecb, client-iv, legacy-import, cnsa2-transition, other-objects")
+	f.StringVar(&c.PolicyFile, "policy-file", "", "TOML file of what remains of the policy, when an operator takes more away")
+	f.StringVar(&c.Release, "release", "", "how far keys may leave: none, wrapped or clear (default: clear in the default policy, wrapped in the others)")
 	f.StringVar(&c.AdminSocket, "admin-socket", "", "Unix socket for administrators' commands while the server runs (default: admin.sock in the data directory)")
 	f.StringVar(&c.TLSCertificate, "tls-certificate", "", "PEM file: the server's certificate and its chain (required)")
 	f.StringVar(&c.TLSKey, "tls-key", "", "PEM file: the key of the server's certificate (required)")
@@ -156,8 +163,14 @@ func (c *source) load() error {
 			problems = append(problems, fmt.Errorf("%s in %s: %q is not a value: %w", name, from, value, err))
 		}
 	})
+	if c.file != "" {
+		var err error
+		if c.tables, err = loadTables(c.file); err != nil {
+			problems = append(problems, err)
+		}
+	}
 	for name := range values {
-		if !known[name] {
+		if !known[name] && !isTable(name) {
 			problems = append(problems, fmt.Errorf("%s: there is no setting %q", c.file, name))
 		}
 	}
@@ -185,7 +198,7 @@ func (c *source) relative() {
 		return
 	}
 	base := filepath.Dir(c.file)
-	for _, p := range []*string{&c.DataDir, &c.AdminSocket, &c.TLSCertificate, &c.TLSKey, &c.TLSClientCA, &c.TokenPINFile, &c.SoftHSMConf, &c.CertificateProfiles} {
+	for _, p := range []*string{&c.DataDir, &c.AdminSocket, &c.TLSCertificate, &c.TLSKey, &c.TLSClientCA, &c.TokenPINFile, &c.SoftHSMConf, &c.CertificateProfiles, &c.PolicyFile} {
 		if *p != "" && *p != "-" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(base, *p)
 		}
@@ -203,8 +216,7 @@ func (c *config) check() error {
 	_, _, err := net.SplitHostPort(c.Listen)
 	bad(err == nil, "listen: %q is not HOST:PORT", c.Listen)
 	bad(c.DataDir != "", "data_dir is not set: name the directory for the records, or make one with kmipd init")
-	_, err = fips.ByName(c.Policy)
-	bad(err == nil, "policy: %v", err)
+	errs = append(errs, c.checkPolicy()...)
 	files := true
 	for _, f := range []struct{ name, path, remedy string }{
 		{"tls_certificate", c.TLSCertificate, "name the PEM file of the server's certificate"},

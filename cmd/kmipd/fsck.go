@@ -44,7 +44,11 @@ func runFsck(ctx context.Context, s streams, args []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, token.Close(context.WithoutCancel(ctx))) }()
-	rep, err := c.keystore(meta, token, log).Fsck(ctx, repair)
+	keys, err := c.keystore(meta, token, log)
+	if err != nil {
+		return err
+	}
+	rep, err := keys.Fsck(ctx, repair)
 	if err != nil {
 		return err
 	}

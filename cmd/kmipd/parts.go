@@ -15,7 +15,6 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/term"
 
-	"kmipd/fips"
 	"kmipd/hsm"
 	"kmipd/keystore"
 	"kmipd/metadata/pebble"
@@ -88,23 +87,19 @@ func (c *config) openRecords(log zerolog.Logger, onFailure func(error)) (*pebble
 	return pebble.Open(filepath.Join(c.DataDir, "records"), pebble.Options{Logger: log, OnFailure: onFailure})
 }
 
-// policy is the policy of the setting. A command that does not check the whole configuration gets the default policy for
-// a name that is none.
-func (c *config) policy() *fips.Policy {
-	p, err := fips.ByName(c.Policy)
-	if err != nil {
-		return fips.Default()
+func (c *config) keystore(meta *pebble.Store, token hsm.Token, log zerolog.Logger) (*keystore.Store, error) {
+	approve, aerr := approvals(c.Approve)
+	policy, perr := c.policy()
+	groups, gerr := c.groups()
+	if err := errors.Join(aerr, perr, gerr, checkRelease(c.Release)); err != nil {
+		return nil, err
 	}
-	return p
-}
-
-func (c *config) keystore(meta *pebble.Store, token hsm.Token, log zerolog.Logger) *keystore.Store {
-	approve, _ := approvals(c.Approve) // checked with the configuration
-	return keystore.New(meta, token, c.policy(), keystore.Config{
+	return keystore.New(meta, token, policy, keystore.Config{
 		LeaseTime: c.LeaseTime, FreshGroup: c.FreshGroup, AllowDestroy: c.AllowDestroy,
 		Credentials: keystore.CredentialMode(c.Credentials), Version: version, Build: goVersion(), Certify: c.certify,
 		Approve: approve, JobLifetime: c.JobLifetime, Courier: c.courier,
-	}, log)
+		Groups: groups, Release: keystore.Release(c.Release),
+	}, log), nil
 }
 
 // tlsConfig loads the server's certificate and the clients' authorities.

@@ -68,7 +68,10 @@ func (c *source) serve(ctx context.Context, s streams, ready func(net.Addr)) (er
 		err = errors.Join(err, token.Close(end))
 	}()
 	c.courier = courier{notifier.Courier{Certificates: tlsConfig.Certificates}}
-	keys := c.keystore(meta, token, log)
+	keys, err := c.keystore(meta, token, log)
+	if err != nil {
+		return err
+	}
 	if err := keys.Start(ctx); err != nil {
 		return err
 	}
