@@ -239,6 +239,13 @@ func (s *Store) gcm(ctx context.Context, pol *fips.Policy, key tokenKey, decrypt
 	if len(iv) < 1 || len(iv) > 128 {
 		return nil, nil, badField("IV/Counter/Nonce must have 1 to 128 octets with GCM")
 	}
+	if !decrypt {
+		if err := s.countGCM(ctx, pol, key.ref.ID); err != nil {
+			return nil, nil, err
+		}
+	} else if pol.Strict() && len(iv) < 12 {
+		return nil, nil, badField("IV/Counter/Nonce must have at least 12 octets with GCM by policy %s", pol.Name())
+	}
 	w := &gcmWork{key: key, tagSize: tag, spec: hsm.CipherSpec{Mode: hsm.ModeGCM, TagBits: 8 * tag,
 		IV: append([]byte(nil), iv...), AAD: append([]byte(nil), in.aad...)}}
 	if decrypt {

@@ -74,6 +74,7 @@ type Store struct {
 	token    hsm.Token
 	policy   *fips.Policy
 	policies policies
+	gcms     *gcmCounts
 	cfg      Config
 	log      zerolog.Logger
 	locks    *locks
@@ -106,7 +107,7 @@ func New(meta metadata.Store, token hsm.Token, policy *fips.Policy, cfg Config, 
 	if cfg.Credentials == "" {
 		cfg.Credentials = CredentialsVerify
 	}
-	return &Store{meta: meta, token: token, policy: policy, cfg: cfg, log: log, locks: newLocks(), policies: policies{joint: map[policyKey]*fips.Policy{}}, groups: newGroups(), streams: newStreams(cfg.Clock),
+	return &Store{meta: meta, token: token, policy: policy, cfg: cfg, log: log, locks: newLocks(), gcms: newGCMCounts(), policies: policies{joint: map[policyKey]*fips.Policy{}}, groups: newGroups(), streams: newStreams(cfg.Clock),
 		jobs: newJobs(cfg.Approve), post: newPost()}
 }
 

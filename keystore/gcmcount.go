@@ -1,0 +1,91 @@
+package keystore
+
+import (
+	"context"
+	"encoding/binary"
+	"sync"
+
+	"kmipd/fips"
+	"kmipd/hsm"
+	"kmipd/kmip"
+)
+
+// gcmStep is how many encryptions are taken from a key's allowance in one write. What a restart finds unused of them is
+// forfeited: with 2^32 allowed, a key survives 4096 restarts.
+const gcmStep = 1 << 20
+
+// maxGCMKeys bounds the memory of gcmCounts.
+const maxGCMKeys = 1 << 16
+
+// gcmCounts counts the encryptions with each GCM key, for IVs at random repeat sooner or later: NIST SP 800-38D section 8.3
+// allows 2^32 of them. The count is of the key on the token, and on disk before it is used.
+type gcmCounts struct {
+	mu   sync.Mutex // guards keys
+	keys map[hsm.TokenID]*gcmCount
+}
+
+// gcmCount is of one key. turn holds one token: whoever has it may use and change the rest.
+type gcmCount struct {
+	turn        chan struct{}
+	used, saved uint64
+}
+
+func newGCMCounts() *gcmCounts { return &gcmCounts{keys: map[hsm.TokenID]*gcmCount{}} }
+
+func (g *gcmCounts) of(id hsm.TokenID) *gcmCount {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	c := g.keys[id]
+	if c == nil {
+		if len(g.keys) >= maxGCMKeys {
+			clear(g.keys) // their reserves are forfeited
+		}
+		c = &gcmCount{turn: make(chan struct{}, 1)}
+		c.turn <- struct{}{}
+		g.keys[id] = c
+	}
+	return c
+}
+
+// countGCM takes one encryption from the allowance of a key, if the policy has one.
+func (s *Store) countGCM(ctx context.Context, pol *fips.Policy, id hsm.TokenID) error {
+	bits := pol.Limits().GCMUses
+	if bits == 0 {
+		return nil
+	}
+	c := s.gcms.of(id)
+	select {
+	case <-c.turn:
+	case <-ctx.Done():
+		return kmip.Errorf(kmip.ResultReasonGeneralFailure, "the key is in use by other requests; try again").Because(ctx.Err())
+	}
+	defer func() { c.turn <- struct{}{} }()
+	if c.used == c.saved {
+		if err := s.reserveGCM(ctx, c, id); err != nil {
+			return toKMIP(err)
+		}
+	}
+	if c.used >= 1<<bits {
+		return denied("the key has encrypted with GCM 2^%d times, which is all that policy %s allows: re-key it", bits, pol.Name())
+	}
+	c.used++
+	return nil
+}
+
+// reserveGCM takes the next step from the count on disk. A count that this process did not make goes on behind its end.
+func (s *Store) reserveGCM(ctx context.Context, c *gcmCount, id hsm.TokenID) error {
+	name := "gcm/" + id.String()
+	b, err := s.meta.Setting(ctx, name)
+	if err != nil && !isNotFound(err) {
+		return err
+	}
+	var end uint64
+	if len(b) == 8 {
+		end = binary.BigEndian.Uint64(b)
+	}
+	if err := s.meta.SetSetting(ctx, name, binary.BigEndian.AppendUint64(nil, end+gcmStep), false); err != nil {
+		return err
+	}
+	c.used, c.saved = end, end+gcmStep
+	return nil
+}
