@@ -83,7 +83,7 @@ func (s *Store) reserveGCM(ctx context.Context, c *gcmCount, id hsm.TokenID) err
 	if len(b) == 8 {
 		end = binary.BigEndian.Uint64(b)
 	}
-	if err := s.meta.SetSetting(ctx, name, binary.BigEndian.AppendUint64(nil, end+gcmStep), false); err != nil {
+	if err := s.meta.SetSetting(ctx, name, binary.BigEndian.AppendUint64(nil, end+gcmStep), true); err != nil {
 		return err
 	}
 	c.used, c.saved = end, end+gcmStep
