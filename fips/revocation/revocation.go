@@ -1,0 +1,384 @@
+// Package revocation keeps certificate revocation lists (RFC 5280 section 5) that operators put into files, and tells
+// whether the certificates of a TLS peer's chain are on them. It reads the files again when they change. It fetches
+// nothing over the network.
+package revocation
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/asn1"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// Mode says what becomes of a certificate of which no valid list speaks.
+type Mode uint8
+
+// The modes. A certificate that a list has as revoked is refused in Soft and Hard, even by a list that has expired.
+const (
+	Off  Mode = iota // nothing is checked
+	Soft             // accepted, with a warning in the log
+	Hard             // refused
+)
+
+// Error says why a certificate is refused.
+type Error struct {
+	Revoked bool // on a list; else its state cannot be told
+	Text    string
+}
+
+func (e *Error) Error() string { return e.Text }
+
+// Config says which lists there are.
+type Config struct {
+	Mode  Mode
+	Paths []string // files, PEM (one list or several) or DER, and directories of such files
+	// Accept may refuse a list for how it is signed. The signature itself has been verified.
+	Accept func(list *x509.RevocationList, issuer *x509.Certificate) error
+	// Own answers for certificates of this server's own authorities, which need no list here; known is false for others.
+	Own    func(cert, issuer *x509.Certificate) (known, revoked bool, err error)
+	Logger zerolog.Logger
+	// Interval is how often the files are looked at for changes; 0 for 2 s.
+	Interval time.Duration
+}
+
+// Lists is the lists of a listener. It is safe for concurrent use.
+type Lists struct {
+	cfg Config
+
+	mu       sync.RWMutex // guards the fields below
+	files    map[string]*file
+	byIssuer map[string][]*list // by the raw Name of the issuer
+	warned   map[string]time.Time
+}
+
+// file is a file as it was read last.
+type file struct {
+	size  int64
+	when  time.Time
+	lists []*list
+}
+
+// list is one parsed list.
+type list struct {
+	*x509.RevocationList
+	path    string
+	revoked map[string]*x509.RevocationListEntry // by serial number
+
+	mu       sync.Mutex
+	verified map[[32]byte]error // the signature, by the hash of the issuer's certificate
+}
+
+// Open reads the lists. Every problem is told at once.
+func Open(cfg Config) (*Lists, error) {
+	if cfg.Interval == 0 {
+		cfg.Interval = 2 * time.Second
+	}
+	l := &Lists{cfg: cfg, files: map[string]*file{}, byIssuer: map[string][]*list{}, warned: map[string]time.Time{}}
+	if cfg.Mode == Off {
+		return l, nil
+	}
+	return l, l.Reload()
+}
+
+// Watch reads the files again when they change, until ctx ends.
+func (l *Lists) Watch(ctx context.Context) {
+	if l.cfg.Mode == Off || len(l.cfg.Paths) == 0 {
+		return
+	}
+	tick := time.NewTicker(l.cfg.Interval)
+	defer tick.Stop()
+	told := ""
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		text := ""
+		if err := l.Reload(); err != nil {
+			text = err.Error()
+		}
+		if text != told && text != "" {
+			l.cfg.Logger.Error().Str("problem", text).Msg("revocation lists: what was read before stays in use")
+		}
+		told = text
+	}
+}
+
+// Reload reads the files that have changed. What cannot be read stays as it was; what is gone from a directory is gone.
+func (l *Lists) Reload() error {
+	names, errs := l.names()
+	l.mu.RLock()
+	old := l.files
+	l.mu.RUnlock()
+	files, changed := make(map[string]*file, len(names)), len(errs) == 0 && len(names) != len(old)
+	for _, name := range names {
+		before := old[name]
+		now, err := read(name, before)
+		if err != nil {
+			errs = append(errs, err)
+			now = before
+		}
+		if now != nil {
+			files[name] = now
+		}
+		changed = changed || now != before
+	}
+	if len(errs) > 0 { // a directory that cannot be read must not empty the lists
+		for name, f := range old {
+			if files[name] == nil {
+				files[name] = f
+			}
+		}
+	}
+	if changed {
+		l.show(files)
+	}
+	return errors.Join(errs...)
+}
+
+// show makes the lists of the files the present ones.
+func (l *Lists) show(files map[string]*file) {
+	byIssuer := map[string][]*list{}
+	n := 0
+	for _, f := range files {
+		for _, c := range f.lists {
+			byIssuer[string(c.RawIssuer)] = append(byIssuer[string(c.RawIssuer)], c)
+			n++
+		}
+	}
+	l.mu.Lock()
+	l.files, l.byIssuer = files, byIssuer
+	l.mu.Unlock()
+	l.cfg.Logger.Info().Int("files", len(files)).Int("lists", n).Msg("read revocation lists")
+}
+
+// names are the files to read.
+func (l *Lists) names() (names []string, errs []error) {
+	for _, p := range l.cfg.Paths {
+		info, err := os.Stat(p)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if !info.IsDir() {
+			names = append(names, p)
+			continue
+		}
+		entries, err := os.ReadDir(p)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		for _, e := range entries {
+			path := filepath.Join(p, e.Name())
+			if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && !strings.HasPrefix(e.Name(), ".") {
+				names = append(names, path)
+			} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				errs = append(errs, err)
+			}
+		}
+	}
+	return names, errs
+}
+
+// maxFile bounds a file of lists.
+const maxFile = 256 << 20
+
+// read reads a file unless it is as it was before.
+func read(name string, before *file) (*file, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if before != nil && before.size == info.Size() && before.when.Equal(info.ModTime()) {
+		return before, nil
+	}
+	if info.Size() > maxFile {
+		return nil, fmt.Errorf("%s is larger than %d octets", name, maxFile)
+	}
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	f := &file{size: info.Size(), when: info.ModTime()}
+	blocks := [][]byte{b}
+	if bytes.Contains(b, []byte("-----BEGIN")) {
+		if blocks, err = pemLists(b); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	for _, der := range blocks {
+		c, err := parse(der)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		c.path = name
+		f.lists = append(f.lists, c)
+	}
+	return f, nil
+}
+
+func pemLists(b []byte) (out [][]byte, err error) {
+	for {
+		var block *pem.Block
+		if block, b = pem.Decode(b); block == nil {
+			break
+		}
+		if block.Type != "X509 CRL" {
+			return nil, fmt.Errorf("it holds a %s: name a file of revocation lists", block.Type)
+		}
+		out = append(out, block.Bytes)
+	}
+	if len(out) == 0 {
+		return nil, errors.New("it holds no revocation list")
+	}
+	return out, nil
+}
+
+// Extensions of lists (RFC 5280 section 5.2).
+var (
+	oidNumber       = asn1.ObjectIdentifier{2, 5, 29, 20}
+	oidDelta        = asn1.ObjectIdentifier{2, 5, 29, 27}
+	oidDistribution = asn1.ObjectIdentifier{2, 5, 29, 28}
+	oidAuthorityKey = asn1.ObjectIdentifier{2, 5, 29, 35}
+	oidIssuer       = asn1.ObjectIdentifier{2, 5, 29, 29} // of an entry: indirect lists
+)
+
+// parse reads a list and refuses those that do not speak of all certificates of their issuer.
+func parse(der []byte) (*list, error) {
+	c, err := x509.ParseRevocationList(der)
+	if err != nil {
+		return nil, fmt.Errorf("not a revocation list of version 2: %w", err)
+	}
+	for _, e := range c.Extensions {
+		switch {
+		case e.Id.Equal(oidDelta):
+			return nil, errors.New("a delta revocation list is not understood: give the full one")
+		case e.Id.Equal(oidDistribution):
+			return nil, errors.New("a revocation list for a part of the certificates (indirect, or with an Issuing Distribution Point) is not understood: give the full one")
+		case e.Critical && !e.Id.Equal(oidNumber) && !e.Id.Equal(oidAuthorityKey):
+			return nil, fmt.Errorf("the critical extension %s of the revocation list is not understood", e.Id)
+		}
+	}
+	out := &list{RevocationList: c, revoked: make(map[string]*x509.RevocationListEntry, len(c.RevokedCertificateEntries)), verified: map[[32]byte]error{}}
+	for i := range c.RevokedCertificateEntries {
+		e := &c.RevokedCertificateEntries[i]
+		for _, x := range e.Extensions {
+			if x.Id.Equal(oidIssuer) {
+				return nil, errors.New("an indirect revocation list is not understood: give that of each authority")
+			}
+		}
+		out.revoked[serialKey(e.SerialNumber)] = e
+	}
+	return out, nil
+}
+
+func serialKey(n *big.Int) string { return string(n.Bytes()) }
+
+// signed tells whether the issuer's key made the list. It is checked once for each certificate of the issuer.
+func (c *list) signed(issuer *x509.Certificate, accept func(*x509.RevocationList, *x509.Certificate) error) error {
+	sum := sha256.Sum256(issuer.Raw)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	err, known := c.verified[sum]
+	if !known {
+		if err = c.CheckSignatureFrom(issuer); err == nil && accept != nil {
+			err = accept(c.RevocationList, issuer)
+		}
+		if len(c.verified) > 64 { // chains differ by what clients send
+			clear(c.verified)
+		}
+		c.verified[sum] = err
+	}
+	return err
+}
+
+// Check looks at each certificate of a verified chain but the root, which vouches for itself. Errors are *Error, or what
+// Config.Own returned.
+func (l *Lists) Check(chain []*x509.Certificate, now time.Time) error {
+	for i := range len(chain) - 1 {
+		if err := l.certificate(chain[i], chain[i+1], now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *Lists) certificate(cert, issuer *x509.Certificate, now time.Time) error {
+	if l.cfg.Own != nil {
+		known, revoked, err := l.cfg.Own(cert, issuer)
+		switch {
+		case err != nil:
+			return err
+		case revoked:
+			return &Error{true, fmt.Sprintf("the certificate with serial number %x of this server's authority %q is revoked", cert.SerialNumber, issuer.Subject)}
+		case known:
+			return nil
+		}
+	}
+	if l.cfg.Mode == Off {
+		return nil
+	}
+	l.mu.RLock()
+	lists := l.byIssuer[string(cert.RawIssuer)]
+	l.mu.RUnlock()
+	fresh, problem := false, fmt.Sprintf("there is no revocation list of %q", issuer.Subject)
+	for _, c := range lists {
+		if err := c.signed(issuer, l.cfg.Accept); err != nil {
+			problem = fmt.Sprintf("the revocation list of %q in %s does not count: %v", issuer.Subject, filepath.Base(c.path), err)
+			continue
+		}
+		if e := c.revoked[serialKey(cert.SerialNumber)]; e != nil {
+			return &Error{true, fmt.Sprintf("the certificate with serial number %x of %q was revoked on %s (reason %d)", cert.SerialNumber, issuer.Subject,
+				e.RevocationTime.UTC().Format(time.RFC3339), e.ReasonCode)}
+		}
+		switch {
+		case c.NextUpdate.IsZero():
+			problem = fmt.Sprintf("the revocation list of %q has no Next Update", issuer.Subject)
+		case now.After(c.NextUpdate):
+			problem = fmt.Sprintf("the revocation list of %q expired on %s", issuer.Subject, c.NextUpdate.UTC().Format(time.RFC3339))
+		case now.Before(c.ThisUpdate):
+			problem = fmt.Sprintf("the revocation list of %q is of %s, which is to come", issuer.Subject, c.ThisUpdate.UTC().Format(time.RFC3339))
+		default:
+			fresh = true
+		}
+	}
+	if fresh {
+		return nil
+	}
+	if l.cfg.Mode == Hard {
+		return &Error{false, problem}
+	}
+	l.warn(problem, now)
+	return nil
+}
+
+// warnPause bounds how often one problem is logged: it is the same for every client of an authority.
+const warnPause = time.Minute
+
+func (l *Lists) warn(problem string, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now.Sub(l.warned[problem]) < warnPause {
+		return
+	}
+	if len(l.warned) > 256 {
+		clear(l.warned)
+	}
+	l.warned[problem] = now
+	l.cfg.Logger.Warn().Str("problem", problem).Msg("a client's certificate is accepted without revocation check")
+}

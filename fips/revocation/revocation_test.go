@@ -1,0 +1,245 @@
+package revocation
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// ca is an authority of the tests.
+type ca struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+func newCA(t *testing.T, name string, by *ca) *ca {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour),
+		NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign}
+	parent, signer := tmpl, key
+	if by != nil {
+		parent, signer = by.cert, by.key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, parent, &key.PublicKey, signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &ca{cert, key}
+}
+
+func (c *ca) list(t *testing.T, change func(*x509.RevocationList), serials ...int64) []byte {
+	t.Helper()
+	l := &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: time.Now().Add(-time.Minute), NextUpdate: time.Now().Add(time.Hour)}
+	for _, s := range serials {
+		l.RevokedCertificateEntries = append(l.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: big.NewInt(s), RevocationTime: time.Now()})
+	}
+	if change != nil {
+		change(l)
+	}
+	der, err := x509.CreateRevocationList(rand.Reader, l, c.cert, c.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
+}
+
+func write(t *testing.T, path string, b []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func asPEM(lists ...[]byte) (out []byte) {
+	for _, der := range lists {
+		out = append(out, pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der})...)
+	}
+	return out
+}
+
+// cert stands for a certificate of an authority: its issuer and its serial number.
+func (c *ca) leaf(serial int64) *x509.Certificate {
+	return &x509.Certificate{SerialNumber: big.NewInt(serial), RawIssuer: c.cert.RawSubject}
+}
+
+// TestCheck has every kind of list, in both modes.
+func TestCheck(t *testing.T) {
+	root := newCA(t, "root", nil)
+	sub := newCA(t, "sub", root)
+	twin := newCA(t, "sub", nil) // the same name, another key
+	good, subSerial := sub.list(t, nil, 7), sub.cert.SerialNumber.Int64()
+	past := func(l *x509.RevocationList) {
+		l.ThisUpdate, l.NextUpdate = time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour)
+	}
+	chain := func(serial int64) []*x509.Certificate {
+		return []*x509.Certificate{sub.leaf(serial), sub.cert, root.cert}
+	}
+	rootGood := root.list(t, nil)
+	for _, c := range []struct {
+		name   string
+		lists  []byte
+		serial int64
+		soft   string // "" accepted; else a word of the refusal
+		hard   string
+	}{
+		{"on no list", asPEM(good, rootGood), 8, "", ""},
+		{"revoked", asPEM(good, rootGood), 7, "revoked", "revoked"},
+		{"revoked intermediate", asPEM(good, root.list(t, nil, subSerial)), 8, "revoked", "revoked"},
+		{"no list of the issuer", rootGood, 8, "", "no revocation list"},
+		{"no list of the root", good, 8, "", "no revocation list"},
+		{"expired list", asPEM(sub.list(t, past), rootGood), 8, "", "expired"},
+		{"revoked by an expired list", asPEM(sub.list(t, past, 7), rootGood), 7, "revoked", "revoked"},
+		{"expired list beside a fresh one", asPEM(sub.list(t, past), good, rootGood), 8, "", ""},
+		{"list of the future", asPEM(sub.list(t, func(l *x509.RevocationList) { l.ThisUpdate = time.Now().Add(time.Minute) }), rootGood), 8, "", "to come"},
+		{"signed by another key of that name", asPEM(twin.list(t, nil, 8), rootGood), 8, "", "does not count"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "lists")
+			write(t, path, c.lists)
+			for mode, want := range map[Mode]string{Off: "", Soft: c.soft, Hard: c.hard} {
+				l, err := Open(Config{Mode: mode, Paths: []string{path}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				err = l.Check(chain(c.serial), time.Now())
+				var refusal *Error
+				if (err == nil) != (want == "") || err != nil && (!strings.Contains(err.Error(), want) || !errors.As(err, &refusal) || refusal.Revoked != (want == "revoked")) {
+					t.Errorf("mode %d: got %v, want %q", mode, err, want)
+				}
+			}
+		})
+	}
+}
+
+// What is not understood is an error at start, with what to do.
+func TestRefusedFiles(t *testing.T) {
+	c := newCA(t, "ca", nil)
+	ext := func(e pkix.Extension) func(*x509.RevocationList) {
+		return func(l *x509.RevocationList) { l.ExtraExtensions = append(l.ExtraExtensions, e) }
+	}
+	for name, f := range map[string]struct {
+		content []byte
+		want    string
+	}{
+		"delta":        {c.list(t, ext(pkix.Extension{Id: oidDelta, Critical: true, Value: []byte{2, 1, 1}})), "delta"},
+		"indirect":     {c.list(t, ext(pkix.Extension{Id: oidDistribution, Critical: true, Value: []byte{0x30, 3, 0x84, 1, 0xFF}})), "indirect"},
+		"critical":     {c.list(t, ext(pkix.Extension{Id: []int{1, 2, 3}, Critical: true, Value: []byte{5, 0}})), "critical extension"},
+		"certificate":  {pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.cert.Raw}), "CERTIFICATE"},
+		"text":         {[]byte("hello"), "not a revocation list"},
+		"empty":        {nil, "not a revocation list"},
+		"PEM in parts": {[]byte("-----BEGIN X509 CRL-----\nAAAA\n"), "no revocation list"},
+	} {
+		path := filepath.Join(t.TempDir(), "list")
+		write(t, path, f.content)
+		if _, err := Open(Config{Mode: Hard, Paths: []string{path}}); err == nil || !strings.Contains(err.Error(), f.want) || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: got %v, want %q and the path", name, err, f.want)
+		}
+	}
+	if _, err := Open(Config{Mode: Soft, Paths: []string{"/nonexistent/list"}}); err == nil {
+		t.Error("a missing file passed")
+	}
+}
+
+// Watch takes over new lists, keeps the old one while a file is damaged, and drops what is removed from a directory.
+func TestWatch(t *testing.T) {
+	c := newCA(t, "ca", nil)
+	dir := t.TempDir()
+	path := filepath.Join(dir, "ca.crl")
+	write(t, path, c.list(t, nil))
+	write(t, filepath.Join(dir, ".hidden"), []byte("no list"))
+	var log bytes.Buffer
+	l, err := Open(Config{Mode: Hard, Paths: []string{dir}, Interval: 5 * time.Millisecond, Logger: zerolog.New(zerolog.SyncWriter(&log))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); l.Watch(ctx) }()
+	defer func() { stop(); <-done }()
+	until := func(what string, f func(error) bool) {
+		t.Helper()
+		for end := time.Now().Add(10 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+			err := l.Check([]*x509.Certificate{c.leaf(5), c.cert}, time.Now())
+			if f(err) {
+				return
+			}
+			if time.Now().After(end) {
+				t.Fatalf("%s: still %v", what, err)
+			}
+		}
+	}
+	revoked := func(err error) bool { var e *Error; return errors.As(err, &e) && e.Revoked }
+	until("good", func(err error) bool { return err == nil })
+	write(t, path, c.list(t, nil, 5))
+	until("revoked", revoked)
+	write(t, path, []byte("damaged"))
+	time.Sleep(30 * time.Millisecond)
+	until("damaged file", revoked)
+	write(t, path, asPEM(c.list(t, nil)))
+	until("good again", func(err error) bool { return err == nil })
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	until("removed", func(err error) bool { return err != nil && !revoked(err) })
+}
+
+// The server's own authorities answer without lists, in every mode.
+func TestOwn(t *testing.T) {
+	c := newCA(t, "ca", nil)
+	for _, mode := range []Mode{Off, Soft, Hard} {
+		l, err := Open(Config{Mode: mode, Own: func(cert, issuer *x509.Certificate) (bool, bool, error) {
+			switch cert.SerialNumber.Int64() {
+			case 1:
+				return true, false, nil
+			case 2:
+				return true, true, nil
+			case 3:
+				return false, false, errors.New("the store is closed")
+			}
+			return false, false, nil
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for serial, want := range map[int64]bool{1: true, 2: false, 3: false, 4: mode != Hard} {
+			if err := l.Check([]*x509.Certificate{c.leaf(serial), c.cert}, time.Now()); (err == nil) != want {
+				t.Errorf("mode %d, certificate %d: got %v", mode, serial, err)
+			}
+		}
+	}
+}
+
+func TestAccept(t *testing.T) {
+	c := newCA(t, "ca", nil)
+	path := filepath.Join(t.TempDir(), "list")
+	write(t, path, c.list(t, nil))
+	l, err := Open(Config{Mode: Hard, Paths: []string{path}, Accept: func(*x509.RevocationList, *x509.Certificate) error { return errors.New("weak") }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Check([]*x509.Certificate{c.leaf(1), c.cert}, time.Now()); err == nil || !strings.Contains(err.Error(), "weak") {
+		t.Errorf("got %v", err)
+	}
+}
