@@ -113,7 +113,7 @@ func (t *tlsTable) connection(state tls.ConnectionState) error {
 		return t.refuse(RuleSuite, t.source, "%s is not allowed", tls.CipherSuiteName(state.CipherSuite))
 	case !allows(t.groups, state.CurveID):
 		return t.refuse(RuleGroup, t.source, "key exchange with %s is not allowed", state.CurveID)
-	case !allows(t.columns, column{state.CipherSuite, state.CurveID}):
+	case !allows(t.columns, tlsColumn{state.CipherSuite, state.CurveID}):
 		return t.refuse(RuleColumn, t.source, "%s does not go with %s", tls.CipherSuiteName(state.CipherSuite), state.CurveID)
 	}
 	return nil
@@ -197,7 +197,7 @@ func (k certKey) String() string {
 func (t *tlsTable) allowsKey(k certKey, now time.Time) bool {
 	return slices.ContainsFunc(t.keys, func(r keyRule) bool {
 		return r.algorithm == k.algorithm && (r.curves == nil || slices.Contains(r.curves, k.bits)) && k.bits >= r.min &&
-			(r.until.IsZero() || !now.After(r.until))
+			(r.until.IsZero() || now.Before(r.until))
 	})
 }
 
@@ -213,7 +213,7 @@ func (t *tlsTable) keyList(now time.Time) string {
 	var list []string
 	for _, r := range t.keys {
 		switch {
-		case !r.until.IsZero() && now.After(r.until):
+		case !r.until.IsZero() && !now.Before(r.until):
 		case r.algorithm == x509.RSA:
 			list = append(list, fmt.Sprintf("RSA of %d bits and more", r.min))
 		case r.algorithm == x509.ECDSA:
@@ -377,3 +377,6 @@ func (r *TLSRules) CheckCRL(list *x509.RevocationList, issuer *x509.Certificate)
 	}
 	return nil
 }
+
+// Refusal names the policy, the rule and its source, for logs and counters.
+func (e *TLSError) Refusal() (policy, rule, source string) { return e.Policy, e.Rule, e.Source }

@@ -13,19 +13,16 @@ import (
 // This file is what each policy allows in TLS, as data, and how a listener is set up by it. peer.go has the checks of
 // what a handshake ended with.
 
-// endOf2030 is the end of 112-bit strength (SP 800-131A Rev. 3 draft, IR 8547).
-var endOf2030 = time.Date(2030, 12, 31, 23, 59, 59, 0, time.UTC)
-
 // keyRule allows a kind of key in certificates.
 type keyRule struct {
 	algorithm x509.PublicKeyAlgorithm
 	curves    []int     // bits of ECDSA curves: 256, 384, 521
 	min       int       // bits of an RSA modulus
-	until     time.Time // zero: for good
+	until     time.Time // when it ends; zero: never
 }
 
-// column ties a cipher suite to a group: what is in different columns does not mix.
-type column struct {
+// tlsColumn ties a cipher suite to a group: what is in different columns does not mix.
+type tlsColumn struct {
 	suite uint16
 	group tls.CurveID
 }
@@ -38,7 +35,7 @@ type tlsTable struct {
 	versions   []uint16
 	suites     []uint16
 	groups     []tls.CurveID
-	columns    []column
+	columns    []tlsColumn
 	keys       []keyRule
 	signatures []x509.SignatureAlgorithm // of certificates and revocation lists
 
@@ -69,7 +66,7 @@ var tlsTables = []*tlsTable{
 		suites:   slices.Concat(gcm256, gcm128, []uint16{tls.TLS_AES_256_GCM_SHA384, tls.TLS_AES_128_GCM_SHA256}),
 		groups: []tls.CurveID{tls.X25519MLKEM768, tls.SecP256r1MLKEM768, tls.SecP384r1MLKEM1024,
 			tls.CurveP256, tls.CurveP384, tls.CurveP521},
-		keys: []keyRule{{algorithm: x509.RSA, min: 2048, until: endOf2030}, {algorithm: x509.RSA, min: 3072},
+		keys: []keyRule{{algorithm: x509.RSA, min: 2048, until: end2030}, {algorithm: x509.RSA, min: 3072},
 			{algorithm: x509.ECDSA, curves: []int{256, 384, 521}}},
 		signatures: sha2},
 	{policy: "suiteb128", source: "KMIP Suite B Profile 1.0 section 2.1, RFC 6460 section 3.1", certSource: "RFC 5759 sections 3 and 4",
@@ -77,7 +74,7 @@ var tlsTables = []*tlsTable{
 		versions: []uint16{tls.VersionTLS12},
 		suites:   []uint16{gcm128[0], gcm256[0]},
 		groups:   []tls.CurveID{tls.CurveP256, tls.CurveP384},
-		columns:  []column{{gcm128[0], tls.CurveP256}, {gcm256[0], tls.CurveP384}},
+		columns:  []tlsColumn{{gcm128[0], tls.CurveP256}, {gcm256[0], tls.CurveP384}},
 		keys:     []keyRule{{algorithm: x509.ECDSA, curves: []int{256, 384}}},
 
 		signatures: []x509.SignatureAlgorithm{x509.ECDSAWithSHA256, x509.ECDSAWithSHA384}},
@@ -109,7 +106,7 @@ type TLSRules struct {
 	versions []uint16
 	suites   []uint16 // of all versions; nil: any
 	groups   []tls.CurveID
-	columns  []column // nil: any suite with any group
+	columns  []tlsColumn // nil: any suite with any group
 }
 
 // TLSByName is the rules of a policy, and an error that lists the names for another.
@@ -132,7 +129,7 @@ func (r *TLSRules) And(other *TLSRules) (*TLSRules, error) {
 		}
 	}
 	if out.columns != nil {
-		out.columns = slices.DeleteFunc(slices.Clone(out.columns), func(c column) bool {
+		out.columns = slices.DeleteFunc(slices.Clone(out.columns), func(c tlsColumn) bool {
 			return !allows(out.suites, c.suite) || !allows(out.groups, c.group)
 		})
 	}
@@ -208,7 +205,7 @@ func (r *TLSRules) String() string {
 			names = append(names, t.policy)
 		}
 	}
-	return strings.Join(names, " and ")
+	return strings.Join(names, "+")
 }
 
 // Strict tells whether any policy but the default one is among them.

@@ -84,7 +84,7 @@ func TestTLSAnd(t *testing.T) {
 		}
 	}
 	r := rulesOf(t, "suiteb128", "suiteb192")
-	if !slices.Equal(r.columns, []column(nil)) && len(r.columns) != 1 {
+	if !slices.Equal(r.columns, []tlsColumn(nil)) && len(r.columns) != 1 {
 		t.Errorf("columns of both Suite B levels: got %v, want the one of P-384", r.columns)
 	}
 }
@@ -334,7 +334,7 @@ func TestTLSDates(t *testing.T) {
 		bits int
 		at   time.Time
 		want bool
-	}{{2048, endOf2030, true}, {2048, endOf2030.Add(time.Second), false}, {3072, endOf2030.Add(time.Second), true}, {1024, time.Time{}, false}} {
+	}{{2048, end2030.Add(-time.Second), true}, {2048, end2030, false}, {3072, end2030, true}, {1024, time.Time{}, false}} {
 		if got := tab.allowsKey(certKey{x509.RSA, c.bits}, c.at); got != c.want {
 			t.Errorf("RSA-%d at %s: got %t", c.bits, c.at, got)
 		}

@@ -201,7 +201,7 @@ func (t *jobs) room(client string) bool {
 // AddJob makes a job durable and hands it to the workers, unless it waits for an administrator or for a poll.
 func (s *Store) AddJob(ctx context.Context, job *kmip.Job) error {
 	now := s.cfg.Clock().UTC()
-	rec := &metadata.Job{ID: hex.EncodeToString(job.ID), Client: job.Caller.Client, User: job.Caller.User, Operation: job.Operation,
+	rec := &metadata.Job{ID: hex.EncodeToString(job.ID), Client: job.Caller.Client, User: job.Caller.User, Listener: job.Listener, Operation: job.Operation,
 		Version: job.Version, Target: job.Target, Payload: job.Payload, State: metadata.JobQueued, Lazy: job.Lazy,
 		Accepted: now, Expires: now.Add(s.cfg.JobLifetime)}
 	if s.jobs.holds[job.Operation] && !job.Lazy {
@@ -280,7 +280,7 @@ func (s *Store) take(ctx context.Context, e *jobEntry) (*kmip.Job, error) {
 
 func jobOf(rec *metadata.Job) *kmip.Job {
 	id, _ := hex.DecodeString(rec.ID) // as AddJob encoded it
-	job := &kmip.Job{ID: id, Caller: kmip.Caller{Client: rec.Client, User: rec.User}, Version: rec.Version, Operation: rec.Operation,
+	job := &kmip.Job{ID: id, Caller: kmip.Caller{Client: rec.Client, User: rec.User}, Listener: rec.Listener, Version: rec.Version, Operation: rec.Operation,
 		Target: rec.Target, Payload: rec.Payload, Lazy: rec.Lazy, Response: rec.Response}
 	switch rec.State {
 	case metadata.JobDone:

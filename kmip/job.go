@@ -4,6 +4,7 @@ package kmip
 type Job struct {
 	ID        []byte // the Asynchronous Correlation Value
 	Caller    Caller
+	Listener  string  // by which the request came in; the work is done under its policy
 	Version   Version // of the request
 	Operation Operation
 	Target    string // Unique Identifier that the request is about, resolved; "" when it has none

@@ -40,6 +40,7 @@ type Job struct {
 	ID        string            `json:"id"` // the Asynchronous Correlation Value in hexadecimal
 	Client    string            `json:"client"`
 	User      string            `json:"user,omitempty"`
+	Listener  string            `json:"listener,omitempty"` // by which the request came in
 	Operation kmip.Operation    `json:"operation"`
 	Version   kmip.Version      `json:"version"`          // of the request
 	Target    string            `json:"target,omitempty"` // Unique Identifier that the request is about

@@ -96,7 +96,7 @@ func (c *call) postpone(e *entry, request ttlv.Item) (bool, error) {
 	id := make([]byte, jobIDSize)
 	rand.Read(id) // never fails: crypto/rand aborts the process instead
 	c.pending = id
-	c.job = &kmip.Job{ID: id, Caller: c.Caller, Version: c.Version, Operation: e.code, Target: c.Target,
+	c.job = &kmip.Job{ID: id, Caller: c.Caller, Listener: c.Listener, Version: c.Version, Operation: e.code, Target: c.Target,
 		Payload: ttlv.AppendItem(nil, kmip.TagRequestPayload, request), Lazy: e.async == asyncPoll}
 	if e.places {
 		c.place("") // the object does not exist yet
@@ -205,7 +205,7 @@ func (s *Server) perform(ctx context.Context, job *kmip.Job) (response []byte, e
 		}
 	}()
 	c := &call{
-		Call: kmip.Call{Version: job.Version, Caller: job.Caller, Now: s.cfg.Clock().UTC(), Tx: tx},
+		Call: kmip.Call{Version: job.Version, Caller: job.Caller, Now: s.cfg.Clock().UTC(), Tx: tx, Listener: job.Listener},
 		Keys: s.cfg.Keystore, srv: s, placeholder: job.Target, replay: true,
 	}
 	p, err := e.handle(ctx, c, request)

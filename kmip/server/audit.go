@@ -95,13 +95,15 @@ type Counters struct {
 	Requests   uint64 // messages, unreadable ones included
 	Panics     uint64
 	Items      map[ItemKey]uint64
+	Refusals   map[string]uint64 // connections that were refused at their handshake or after it, by rule
 }
 
 type counters struct {
 	accepted, rejected, handshakes, requests, panics atomic.Uint64
 
-	mu    sync.Mutex // guards items
-	items map[ItemKey]uint64
+	mu       sync.Mutex // guards the fields below
+	items    map[ItemKey]uint64
+	refusals map[string]uint64
 }
 
 func (c *counters) item(op kmip.Operation, reason kmip.ResultReason) {
@@ -126,6 +128,6 @@ func (s *Server) Counters() Counters {
 	defer c.mu.Unlock()
 	return Counters{
 		Accepted: c.accepted.Load(), Active: active, Rejected: c.rejected.Load(), Handshakes: c.handshakes.Load(),
-		Requests: c.requests.Load(), Panics: c.panics.Load(), Items: maps.Clone(c.items),
+		Requests: c.requests.Load(), Panics: c.panics.Load(), Items: maps.Clone(c.items), Refusals: c.refused(),
 	}
 }

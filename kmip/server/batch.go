@@ -161,7 +161,7 @@ func (b *batch) item(ctx context.Context, i int) bool {
 		mark = b.tx.Mark()
 	}
 	c := &call{
-		Call: kmip.Call{Version: b.msg.version, Caller: b.caller, Now: b.now},
+		Call: kmip.Call{Version: b.msg.version, Caller: b.caller, Now: b.now, Listener: b.peer.listener},
 		Keys: b.srv.cfg.Keystore, srv: b.srv, placeholder: b.placeholder, takesPending: b.takesPending(i),
 	}
 	resp, err := b.attempt(ctx, c, b.msg.items[i])

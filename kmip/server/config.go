@@ -16,12 +16,14 @@ import (
 // Config is what a server needs. Zero limits and times stand for the defaults named at each field.
 type Config struct {
 	// TLS holds the server's certificate and the pool of client certification authorities. The server works on a copy,
-	// in which it sets what KMIP and its clients need: at least TLS 1.2, verified client certificates, session
-	// resumption, records that are not cut small.
+	// in which it sets what KMIP and its clients need: at least TLS 1.2, verified client certificates, records that are
+	// not cut small.
 	TLS *tls.Config
-	// VerifyConnection, when set, is asked at the end of every handshake, resumed ones too, after the check that TLS
-	// itself may hold. An error ends the handshake. Policies that join suite, group and peer key are made here.
-	VerifyConnection func(tls.ConnectionState) error
+	Gate
+	Listeners []Listener // further ones; Serve serves the first, ServeListener these
+	// Refused, when set, is told of every connection that is refused at its handshake or after it: the listener's name,
+	// the rule, and the error with all that is known. It must not block.
+	Refused func(listener, rule string, err error)
 
 	Keystore      Keystore
 	Authenticator Authenticator
@@ -58,12 +60,7 @@ func (c Config) complete() (Config, error) {
 	}
 	need(c.Keystore != nil, "a Keystore is needed")
 	need(c.Authenticator != nil, "an Authenticator is needed")
-	need(c.TLS != nil, "a TLS configuration is needed")
-	if c.TLS != nil {
-		need(len(c.TLS.Certificates) > 0 || c.TLS.GetCertificate != nil || c.TLS.GetConfigForClient != nil,
-			"the TLS configuration has no certificate")
-		need(c.TLS.ClientCAs != nil, "the TLS configuration has no pool of client certification authorities")
-	}
+	errs = append(errs, c.checkListeners()...)
 	if c.Clock == nil {
 		c.Clock = time.Now
 	}
@@ -113,26 +110,4 @@ func (c Config) complete() (Config, error) {
 	}
 	need(c.TimeStampTolerance >= 0, "TimeStampTolerance must not be negative")
 	return c, errors.Join(errs...)
-}
-
-// tlsConfig is the one configuration of all connections: session tickets work only within one.
-func (c Config) tlsConfig() *tls.Config {
-	t := c.TLS.Clone()
-	t.MinVersion = max(t.MinVersion, tls.VersionTLS12)
-	t.ClientAuth = tls.RequireAndVerifyClientCert
-	t.SessionTicketsDisabled = false
-	t.Renegotiation = tls.RenegotiateNever
-	// libkmip, kmippp and cryptctl read an answer's body with a single read: it must be one record (up to 16 KiB).
-	t.DynamicRecordSizingDisabled = true
-	if inner, hook := t.VerifyConnection, c.VerifyConnection; hook != nil {
-		t.VerifyConnection = func(state tls.ConnectionState) error {
-			if inner != nil {
-				if err := inner(state); err != nil {
-					return err
-				}
-			}
-			return hook(state)
-		}
-	}
-	return t
 }

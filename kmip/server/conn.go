@@ -20,12 +20,13 @@ import (
 
 // conn is one client connection. Its goroutine owns everything but the fields under mu.
 type conn struct {
-	srv   *Server
-	nc    net.Conn
-	tls   *tls.Conn
-	state tls.ConnectionState
-	log   zerolog.Logger
-	peer  peer
+	srv      *Server
+	entrance *entrance
+	nc       net.Conn
+	tls      *tls.Conn
+	state    tls.ConnectionState
+	log      zerolog.Logger
+	peer     peer
 
 	mu       sync.Mutex
 	busy     bool // a request runs: drain lets it finish
@@ -39,10 +40,10 @@ var (
 	lingerOctets = int64(4 << 20)
 )
 
-func newConn(s *Server, nc net.Conn) *conn {
-	c := &conn{srv: s, nc: nc, tls: tls.Server(nc, s.tls), log: s.cfg.Logger.With().
-		Uint64("conn", s.connIDs.Add(1)).Stringer("remote", nc.RemoteAddr()).Logger()}
-	c.peer = peer{identify: c.identify, log: c.log}
+func newConn(s *Server, door *entrance, nc net.Conn) *conn {
+	with := s.cfg.Logger.With().Uint64("conn", s.connIDs.Add(1)).Stringer("remote", nc.RemoteAddr())
+	c := &conn{srv: s, entrance: door, nc: nc, tls: tls.Server(nc, door.tls), log: with.Logger()}
+	c.peer = peer{identify: c.identify, log: c.log, listener: door.name}
 	return c
 }
 
@@ -57,7 +58,7 @@ func (c *conn) serve(ctx context.Context) {
 	}()
 	if err := c.handshake(ctx); err != nil {
 		c.srv.counters.handshakes.Add(1)
-		c.log.Warn().Err(err).Msg("no connection")
+		c.refused(err, "no connection")
 		return
 	}
 	for {
@@ -85,11 +86,16 @@ func (c *conn) handshake(ctx context.Context) error {
 		return err
 	}
 	c.state = c.tls.ConnectionState()
-	caller, err := c.identify(ctx)
+	if check := c.entrance.gate.Established; check != nil {
+		if err := check(c.state); err != nil {
+			return err
+		}
+	}
+	caller, err := c.registered(ctx)
 	if err != nil {
 		return err
 	}
-	c.log.Debug().Str("client", caller.Client).Str("tls", tls.VersionName(c.state.Version)).
+	c.log.Debug().Str("client", caller.Client).Str("listener", c.entrance.name).Str("tls", tls.VersionName(c.state.Version)).
 		Str("suite", tls.CipherSuiteName(c.state.CipherSuite)).Bool("resumed", c.state.DidResume).Msg("connection")
 	return nil
 }
@@ -97,6 +103,17 @@ func (c *conn) handshake(ctx context.Context) error {
 // identify asks who the client is, at each request anew: TLS checks a certificate's dates and the Authenticator its
 // registration at the handshake only, and a resumed session skips even the dates of the chain.
 func (c *conn) identify(ctx context.Context) (kmip.Caller, error) {
+	if check := c.entrance.gate.Request; check != nil {
+		if err := check(&c.state); err != nil {
+			c.refused(err, "the client's certificate is not accepted any more")
+			return kmip.Caller{}, errRevoked(err)
+		}
+	}
+	return c.registered(ctx)
+}
+
+// registered is the client to whom the certificate belongs.
+func (c *conn) registered(ctx context.Context) (kmip.Caller, error) {
 	if len(c.state.PeerCertificates) == 0 {
 		return kmip.Caller{}, kmip.Errorf(kmip.ResultReasonAuthenticationNotSuccessful, "no client certificate")
 	}

@@ -16,6 +16,7 @@ import (
 type peer struct {
 	identify func(context.Context) (kmip.Caller, error)
 	log      zerolog.Logger
+	listener string // its name
 }
 
 // message is a request message whose frame is understood: header and undecoded items.

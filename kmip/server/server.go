@@ -8,7 +8,6 @@ package server
 import (
 	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -26,7 +25,7 @@ var ErrClosed = errors.New("server: shut down")
 // Server serves KMIP clients. Its methods are safe for concurrent use.
 type Server struct {
 	cfg      Config
-	tls      *tls.Config
+	doors    map[string]*entrance
 	instance string // prefix of the Server Correlation Values of this process
 	requests atomic.Uint64
 	connIDs  atomic.Uint64
@@ -57,7 +56,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("server: %w", err)
 	}
 	s := &Server{
-		cfg: cfg, tls: cfg.tlsConfig(), instance: hex.EncodeToString(id[:]),
+		cfg: cfg, doors: cfg.entrances(), instance: hex.EncodeToString(id[:]),
 		listeners: map[net.Listener]struct{}{}, conns: map[*conn]struct{}{}, drained: make(chan struct{}),
 	}
 	s.base, s.cancel = context.WithCancel(context.Background())
@@ -68,6 +67,15 @@ func New(cfg Config) (*Server, error) {
 // Serve accepts connections until Shutdown, when it returns nil. When ctx ends, running requests are cancelled and all
 // connections closed at once; Shutdown is the polite way. It may run for several listeners at a time.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	return s.ServeListener(ctx, "", ln)
+}
+
+// ServeListener is Serve for one of Config.Listeners.
+func (s *Server) ServeListener(ctx context.Context, name string, ln net.Listener) error {
+	door := s.doors[name]
+	if door == nil {
+		return errors.Join(fmt.Errorf("server: there is no listener %q", name), ln.Close())
+	}
 	if !s.add(ln) {
 		return errors.Join(ErrClosed, ln.Close())
 	}
@@ -79,7 +87,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		switch {
 		case err == nil:
 			delay = 0
-			s.admit(nc)
+			s.admit(door, nc)
 		case s.isDraining():
 			return ctx.Err()
 		case errors.Is(err, net.ErrClosed):
@@ -103,7 +111,7 @@ func (s *Server) pause(d time.Duration) {
 }
 
 // admit starts the goroutine of a new connection, or closes it when there are too many.
-func (s *Server) admit(nc net.Conn) {
+func (s *Server) admit(door *entrance, nc net.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.draining || len(s.conns) >= s.cfg.MaxConnections {
@@ -116,7 +124,7 @@ func (s *Server) admit(nc net.Conn) {
 		}
 		return
 	}
-	c := newConn(s, nc)
+	c := newConn(s, door, nc)
 	s.conns[c] = struct{}{}
 	s.counters.accepted.Add(1)
 	s.wg.Add(1)
