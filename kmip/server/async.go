@@ -182,6 +182,10 @@ func (s *Server) perform(ctx context.Context, job *kmip.Job) (response []byte, e
 	if e == nil || e.async == asyncNever {
 		return nil, kmip.Errorf(kmip.ResultReasonOperationNotSupported, "%s is not done asynchronously any more", job.Operation)
 	}
+	if s.doors[job.Listener] == nil {
+		// Its policy is not known any more, and that of the server may be laxer.
+		return nil, kmip.Errorf(kmip.ResultReasonPermissionDenied, "the listener that the request came in by is not there any more")
+	}
 	request, err := ttlv.Parse(job.Payload, ttlv.Limits{MaxSize: 2 * maxJobPayload, MaxDepth: ttlv.DefaultLimits.MaxDepth, MaxItems: ttlv.DefaultLimits.MaxItems})
 	if err != nil {
 		return nil, fmt.Errorf("the stored request of a job: %w", err)

@@ -67,6 +67,10 @@ func TestListenerNames(t *testing.T) {
 	if got := s.Counters().Accepted; got != 2 {
 		t.Errorf("got %d connections counted over both listeners, want 2", got)
 	}
+	gone := &kmip.Job{ID: []byte("job"), Listener: "gone", Operation: kmip.OperationCreateKeyPair}
+	if _, err := s.perform(t.Context(), gone); kmip.ReasonOf(err) != kmip.ResultReasonPermissionDenied {
+		t.Errorf("a job of a listener that is gone: got %v", err)
+	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -13,7 +13,7 @@ import (
 
 func testJobs(t *testing.T, s metadata.Store) {
 	job := func(id string, state metadata.JobState) *metadata.Job {
-		return &metadata.Job{ID: id, Client: "c", User: "u", Operation: kmip.OperationCreateKeyPair, Version: kmip.V1_2, Target: "t",
+		return &metadata.Job{ID: id, Client: "c", User: "u", Listener: "l", Operation: kmip.OperationCreateKeyPair, Version: kmip.V1_2, Target: "t",
 			Payload: []byte{1, 2}, State: state, Accepted: Epoch, Expires: Epoch.Add(time.Hour)}
 	}
 	check := func(want ...*metadata.Job) {
