@@ -22,6 +22,9 @@ func runServe(ctx context.Context, s streams, args []string) error {
 	if err := c.prepare(); err != nil {
 		return err
 	}
+	if err := harden(); err != nil {
+		return err
+	}
 	return c.serve(ctx, s, nil)
 }
 
