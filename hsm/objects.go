@@ -1,6 +1,7 @@
 package hsm
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"slices"
@@ -203,8 +204,21 @@ func (d *device) Destroy(ctx context.Context, ref Ref) error {
 		w.effect = true
 		w.objects.lost(ref)
 		w.forgetMoved(ref)
-		return nil
+		return w.gone(h, ref)
 	})
+}
+
+// gone makes sure that the token has let go of an object that it says it destroyed. Whoever answers to the handle now must
+// be another object: tokens use numbers again.
+func (w *work) gone(h handle, ref Ref) error {
+	if ref.Class == ClassData {
+		return nil // without a CKA_ID on some tokens, and no key
+	}
+	id, err := w.p11.attribute(w.s, h, p11.CKA_ID)
+	if err == nil && bytes.Equal(id, ref.ID[:]) {
+		return &Error{Kind: KindInternal, Call: "C_DestroyObject", Text: "the token still has the object that it destroyed"}
+	}
+	return nil
 }
 
 // discardObject removes an object of a creation that failed.
