@@ -103,6 +103,13 @@ func New(name string, o Options) (*Policy, error) {
 	return policyOf(name, t), nil
 }
 
+// Nothing is the policy that refuses everything: for a listener or group that the configuration has lost.
+func Nothing(name string) *Policy {
+	return policyOf(name, &table{name: name, keys: []keyRow{}, curves: []row[kmip.RecommendedCurve]{}, hashes: []row[kmip.HashingAlgorithm]{},
+		modes: []row[kmip.BlockCipherMode]{}, paddings: []row[kmip.PaddingMethod]{}, signatures: []row[kmip.DigitalSignatureAlgorithm]{},
+		derivations: []row[kmip.DerivationMethod]{}, formats: []row[kmip.KeyFormatType]{}, objects: []row[kmip.ObjectType]{}, pairs: []pair{}})
+}
+
 func text(list []Switch) []string {
 	out := make([]string, len(list))
 	for i, s := range list {

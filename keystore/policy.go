@@ -40,7 +40,17 @@ func (s *Store) policyOf(call *kmip.Call) *fips.Policy {
 	if p := s.policies.joint[k]; p != nil {
 		return p
 	}
-	p := s.policy.And(s.cfg.Listeners[k.listener]).And(s.cfg.Groups[k.group].Policy)
+	p := s.policy
+	if listener, ok := s.cfg.Listeners[k.listener]; ok {
+		p = p.And(listener)
+	} else if k.listener != "" {
+		p = p.And(fips.Nothing("of no listener")) // a job of a listener that is gone
+	}
+	if group, ok := s.cfg.Groups[k.group]; ok {
+		p = p.And(group.Policy)
+	} else if k.group != "" {
+		p = p.And(fips.Nothing("of no group"))
+	}
 	s.policies.joint[k] = p
 	return p
 }
