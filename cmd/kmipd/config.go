@@ -276,8 +276,12 @@ func (c *config) checkToken() []error {
 		if f.path == "" || f.path == "-" {
 			continue
 		}
-		if _, err := os.Stat(f.path); err != nil {
+		info, err := os.Stat(f.path)
+		switch {
+		case err != nil:
 			errs = append(errs, fmt.Errorf("%s: %w", f.name, err))
+		case f.name == "token_pin_file" && c.Policy != "default" && info.Mode().Perm()&0o077 != 0:
+			errs = append(errs, fmt.Errorf("token_pin_file: others can read or write it (mode %o): chmod 600, as policy %s wants it", info.Mode().Perm(), c.Policy))
 		}
 	}
 	if !slices.Contains([]string{"auto", "on", "off"}, c.TokenLock) {

@@ -65,3 +65,21 @@ func TestGroupTables(t *testing.T) {
 		t.Errorf("got %v, want the unknown name", err)
 	}
 }
+
+// In strict policies the PIN is for the server's user alone.
+func TestPINFileMode(t *testing.T) {
+	file := write(t, "pin", "1234")
+	for _, c := range []struct {
+		policy string
+		mode   os.FileMode
+		want   bool
+	}{{"default", 0o644, true}, {"fips140", 0o600, true}, {"fips140", 0o400, true}, {"fips140", 0o640, false}, {"fips140", 0o602, false}} {
+		if err := os.Chmod(file, c.mode); err != nil {
+			t.Fatal(err)
+		}
+		cfg := config{Policy: c.policy, TokenModule: file, TokenLabel: "x", TokenPINFile: file, TokenLock: "auto"}
+		if errs := cfg.checkToken(); (len(errs) == 0) != c.want {
+			t.Errorf("policy %s, mode %o: got %v", c.policy, c.mode, errs)
+		}
+	}
+}
