@@ -17,18 +17,25 @@ func (d *device) Sign(ctx context.Context, key Ref, spec SignSpec, digest []byte
 		if err != nil {
 			return err
 		}
-		if !w.info.Capabilities.signs(spec, k.facts.curve) {
-			return refuse(KindUnsupported, "the token cannot do this signature scheme")
-		}
-		if spec.composed(w.info.Capabilities) {
-			sig, err = w.signComposed(k, spec, digest)
-			return err
-		}
-		mech, data := spec.mechanism(k.facts.curve, digest)
-		sig, err = w.signature(k, mech, data)
+		sig, err = w.sign(k, spec, digest)
 		return err
 	})
 	return sig, err
+}
+
+// sign signs with a key that may.
+func (w *work) sign(k usable, spec SignSpec, digest []byte) ([]byte, error) {
+	if err := spec.Check(k.facts.kind, k.facts.modulus, len(digest)); err != nil {
+		return nil, err
+	}
+	if !w.info.Capabilities.signs(spec, k.facts.curve) {
+		return nil, refuse(KindUnsupported, "the token cannot do this signature scheme")
+	}
+	if spec.composed(w.info.Capabilities) {
+		return w.signComposed(k, spec, digest)
+	}
+	mech, data := spec.mechanism(k.facts.curve, digest)
+	return w.signature(k, mech, data)
 }
 
 // signer is a key that has been checked against the scheme.

@@ -40,17 +40,22 @@ func (s *Signer) Public() crypto.PublicKey { return s.public }
 // Sign implements crypto.Signer: PKCS #1 v1.5, PSS (with *rsa.PSSOptions) or ECDSA as DER (RFC 3279 section 2.2.3). The
 // randomness is the token's; the reader is not used. A salt length that is left open is that of the hash.
 func (s *Signer) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	return signFor(s.public, digest, opts, func(spec SignSpec) ([]byte, error) { return s.token.Sign(s.ctx, s.key, spec, digest) })
+}
+
+// signFor turns a call of crypto.Signer into one of the token's.
+func signFor(public crypto.PublicKey, digest []byte, opts crypto.SignerOpts, sign func(SignSpec) ([]byte, error)) ([]byte, error) {
 	hash, ok := hashOf[opts.HashFunc()]
 	if !ok {
 		return nil, refuse(KindUnsupported, "the hash of a signature")
 	}
 	spec := SignSpec{Scheme: SignRSAPKCS1v15, Hash: hash}
 	pss, isPSS := opts.(*rsa.PSSOptions)
-	_, isEC := s.public.(*ecdsa.PublicKey)
+	ec := isEC(public)
 	switch {
-	case isEC && isPSS:
+	case ec && isPSS:
 		return nil, refuse(KindInvalidKey, "PSS needs an RSA key")
-	case isEC:
+	case ec:
 		spec.Scheme = SignECDSA
 	case isPSS:
 		spec.Scheme, spec.Salt = SignRSAPSS, pss.SaltLength
@@ -58,8 +63,8 @@ func (s *Signer) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byt
 			spec.Salt = opts.HashFunc().Size()
 		}
 	}
-	sig, err := s.token.Sign(s.ctx, s.key, spec, digest)
-	if err != nil || !isEC {
+	sig, err := sign(spec)
+	if err != nil || !ec {
 		return sig, err
 	}
 	n := len(sig) / 2

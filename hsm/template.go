@@ -96,6 +96,16 @@ var (
 // keyTemplate has every flag of a key spelled out (PKCS#11 defaults differ from token to token). Session keys have no
 // CKA_ID and no label.
 func keyTemplate(class Class, spec KeySpec, persistent bool) *template {
+	t := bareTemplate(class, spec, persistent)
+	if persistent {
+		t.octets(p11.CKA_LABEL, []byte(spec.Label))
+		t.octets(p11.CKA_ID, spec.ID[:])
+	}
+	return t
+}
+
+// bareTemplate is keyTemplate without label and CKA_ID.
+func bareTemplate(class Class, spec KeySpec, persistent bool) *template {
 	t := newTemplate(0)
 	t.number(p11.CKA_CLASS, classCodes[class])
 	t.number(p11.CKA_KEY_TYPE, keyTypeCodes[spec.Type])
@@ -107,10 +117,6 @@ func keyTemplate(class Class, spec KeySpec, persistent bool) *template {
 	}
 	for _, f := range usageFlags[class] {
 		t.flag(f.kind, spec.Usage&f.usage != 0)
-	}
-	if persistent {
-		t.octets(p11.CKA_LABEL, []byte(spec.Label))
-		t.octets(p11.CKA_ID, spec.ID[:])
 	}
 	return t
 }
