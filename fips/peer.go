@@ -65,12 +65,29 @@ func (r *TLSRules) Check(state tls.ConnectionState, now time.Time, more ...Chain
 
 // CheckChains is the part of Check about certificates, which can change while a connection lasts.
 func (r *TLSRules) CheckChains(state tls.ConnectionState, now time.Time, more ...ChainCheck) error {
+	return r.checkChains(state, now, x509.ExtKeyUsageClientAuth, more...)
+}
+
+// ApplyClient is Apply for the server as a client of others, with the same checks of what it meets there.
+func (r *TLSRules) ApplyClient(t *tls.Config) {
+	r.Apply(t)
+	t.VerifyConnection = func(state tls.ConnectionState) error {
+		for _, table := range r.tables {
+			if err := table.connection(state); err != nil {
+				return err
+			}
+		}
+		return r.checkChains(state, time.Now(), x509.ExtKeyUsageServerAuth)
+	}
+}
+
+func (r *TLSRules) checkChains(state tls.ConnectionState, now time.Time, usage x509.ExtKeyUsage, more ...ChainCheck) error {
 	if len(state.PeerCertificates) == 0 || len(state.VerifiedChains) == 0 {
-		return r.tables[0].refuse(RulePeer, r.tables[0].certSource, "the client has no certificate that an authority vouches for")
+		return r.tables[0].refuse(RulePeer, r.tables[0].certSource, "the peer has no certificate that an authority vouches for")
 	}
 	var first error
 	for _, chain := range state.VerifiedChains {
-		err := r.chain(chain, now, x509.ExtKeyUsageClientAuth)
+		err := r.chain(chain, now, usage)
 		for i := 0; err == nil && i < len(more); i++ {
 			err = more[i](chain, now)
 		}

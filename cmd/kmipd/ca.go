@@ -281,16 +281,23 @@ func adminCA(ctx context.Context, keys *keystore.Store, command string, body []b
 	return nil, fmt.Errorf("there is no command %q", "ca/"+command)
 }
 
-// devAuthority is the authority that kmipd dev makes, so that Certify works at once: RSA, as the OASIS cases have it.
-var devAuthority = keystore.NewAuthority{Name: "dev", Algorithm: "RSA", Length: 2048, Subject: "CN=kmipd dev CA,O=kmipd", Days: 3650}
+// devAuthorityFor is the authority that kmipd dev makes, so that Certify works at once: RSA, as the OASIS cases have it, where
+// the policy lets it.
+func devAuthorityFor(policy string) *keystore.NewAuthority {
+	a := &keystore.NewAuthority{Name: "dev", Algorithm: "RSA", Length: 2048, Subject: "CN=kmipd dev CA,O=kmipd", Days: 3650}
+	if policy != "default" && policy != "fips140" {
+		a.Algorithm, a.Length = "ECDSA", curveFor(policy).Params().BitSize
+	}
+	return a
+}
 
 // makeDevAuthority makes it once.
-func makeDevAuthority(ctx context.Context, keys *keystore.Store) error {
+func makeDevAuthority(ctx context.Context, keys *keystore.Store, a keystore.NewAuthority) error {
 	list, err := keys.Authorities(ctx)
 	if err != nil || len(list) > 0 {
 		return err
 	}
-	if _, err := keys.InitAuthority(ctx, devAuthority); err != nil {
+	if _, err := keys.InitAuthority(ctx, a); err != nil {
 		return fmt.Errorf("making the certification authority: %w", err)
 	}
 	return nil

@@ -1,13 +1,16 @@
 package main
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math/big"
 	"net"
 	"os"
@@ -16,7 +19,8 @@ import (
 )
 
 // The certificates that kmipd init makes: a CA of its own, a server certificate and, for kmipd dev, a client certificate.
-// They are ECDSA P-256 with SHA-256, which every TLS 1.2 client of the last decade takes.
+// They are ECDSA P-256 with SHA-256, which every TLS 1.2 client of the last decade takes, and P-384 with SHA-384 for policies
+// that want it.
 
 const certificateLife = 5 * 365 * 24 * time.Hour
 
@@ -25,15 +29,25 @@ type authority struct {
 	key  *ecdsa.PrivateKey
 }
 
+// curveFor is the curve of the certificates that every policy of the list allows.
+func curveFor(policies ...string) elliptic.Curve {
+	for _, p := range policies {
+		if p == "suiteb192" || p == "cnsa1" || p == "cnsa2" {
+			return elliptic.P384()
+		}
+	}
+	return elliptic.P256()
+}
+
 func serial() (*big.Int, error) { return rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127)) }
 
-// makeAuthority makes the CA under dir, or loads the one that is there.
-func makeAuthority(dir string) (*authority, error) {
+// makeAuthority makes the CA under dir, or loads the one that is there. Its certificates are on its own curve.
+func makeAuthority(dir string, curve elliptic.Curve) (*authority, error) {
 	certFile, keyFile := filepath.Join(dir, "ca.crt"), filepath.Join(dir, "ca.key")
 	if exists(certFile) && exists(keyFile) {
 		return loadAuthority(certFile, keyFile)
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	key, err := ecdsa.GenerateKey(curve, rand.Reader)
 	if err != nil {
 		return nil, err
 	}
@@ -84,13 +98,31 @@ func (a *authority) issue(certFile, keyFile, name string, usage x509.ExtKeyUsage
 	if exists(certFile) && exists(keyFile) {
 		return nil
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	key, err := ecdsa.GenerateKey(a.key.Curve, rand.Reader)
 	if err != nil {
 		return err
 	}
-	n, err := serial()
+	der, err := a.certificate(&key.PublicKey, name, usage, names)
 	if err != nil {
 		return err
+	}
+	return writePair(certFile, keyFile, der, key)
+}
+
+// issueFor makes the server's certificate for a key on the token.
+func (a *authority) issueFor(public crypto.PublicKey, certFile string, names []string) error {
+	der, err := a.certificate(public, "kmipd", x509.ExtKeyUsageServerAuth, names)
+	if err != nil {
+		return err
+	}
+	return writeFile(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o644)
+}
+
+// certificate signs a certificate for a key that is made already.
+func (a *authority) certificate(public crypto.PublicKey, name string, usage x509.ExtKeyUsage, names []string) ([]byte, error) {
+	n, err := serial()
+	if err != nil {
+		return nil, err
 	}
 	t := &x509.Certificate{SerialNumber: n, Subject: pkix.Name{CommonName: name, Organization: []string{"kmipd"}},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(certificateLife),
@@ -106,11 +138,44 @@ func (a *authority) issue(certFile, keyFile, name string, usage x509.ExtKeyUsage
 			t.DNSNames = append(t.DNSNames, h)
 		}
 	}
-	der, err := x509.CreateCertificate(rand.Reader, t, a.cert, &key.PublicKey, a.key)
+	return x509.CreateCertificate(rand.Reader, t, a.cert, public, a.key)
+}
+
+// crlLife is how long a revocation list of the CA holds. It is short enough for a clock that is off, and long enough for a
+// server on somebody's desk: who has more than that asks a real authority.
+const crlLife = 365 * 24 * time.Hour
+
+// writeCRL writes the CA's revocation list: who was on it stays on it, and the certificates of more are added. Without more,
+// a list that holds for another month stays as it is.
+func (a *authority) writeCRL(file string, more ...*x509.Certificate) error {
+	now := time.Now()
+	list := &x509.RevocationList{Number: big.NewInt(now.UnixNano()), ThisUpdate: now.Add(-time.Minute), NextUpdate: now.Add(crlLife)}
+	b, err := os.ReadFile(file)
+	switch {
+	case err == nil:
+		block, _ := pem.Decode(b)
+		if block == nil {
+			return fmt.Errorf("%s holds no revocation list in PEM", file)
+		}
+		old, err := x509.ParseRevocationList(block.Bytes)
+		if err != nil {
+			return fmt.Errorf("%s: %w", file, err)
+		}
+		if len(more) == 0 && old.NextUpdate.After(now.Add(30*24*time.Hour)) && old.CheckSignatureFrom(a.cert) == nil {
+			return nil
+		}
+		list.RevokedCertificateEntries = old.RevokedCertificateEntries
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	for _, c := range more {
+		list.RevokedCertificateEntries = append(list.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: c.SerialNumber, RevocationTime: now})
+	}
+	der, err := x509.CreateRevocationList(rand.Reader, list, a.cert, a.key)
 	if err != nil {
 		return err
 	}
-	return writePair(certFile, keyFile, der, key)
+	return writeFile(file, pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der}), 0o644)
 }
 
 // writePair writes the key first: a certificate file says that both are there.

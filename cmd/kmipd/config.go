@@ -31,6 +31,9 @@ type config struct {
 	TLSCertificate      string
 	TLSKey              string
 	TLSClientCA         string
+	TLSCRL              []string
+	TLSCRLMode          string
+	AllowSoftwareTLSKey bool
 	TokenModule         string
 	TokenLabel          string
 	TokenSerial         string
@@ -65,8 +68,8 @@ type config struct {
 	courier             keystore.Courier // of serve; nil for commands, which leave messages to the server
 	// certify is what serve made of them.
 	certify keystore.CertifyConfig
-	// devCA has serve make an authority when there is none.
-	devCA bool
+	// devCA is the authority that serve makes when there is none; nil for no such.
+	devCA *keystore.NewAuthority
 }
 
 // define declares every setting with default, unit and meaning: the one list of them.
@@ -79,8 +82,11 @@ func (c *config) define(f *pflag.FlagSet) {
 	f.StringVar(&c.Release, "release", "", "how far keys may leave: none, wrapped or clear (default: clear in the default policy, wrapped in the others)")
 	f.StringVar(&c.AdminSocket, "admin-socket", "", "Unix socket for administrators' commands while the server runs (default: admin.sock in the data directory)")
 	f.StringVar(&c.TLSCertificate, "tls-certificate", "", "PEM file: the server's certificate and its chain (required)")
-	f.StringVar(&c.TLSKey, "tls-key", "", "PEM file: the key of the server's certificate (required)")
+	f.StringVar(&c.TLSKey, "tls-key", "", "PEM file of the key of the server's certificate, or its name on the token: pkcs11:object=LABEL (required)")
 	f.StringVar(&c.TLSClientCA, "tls-client-ca", "", "PEM file: certification authorities of client certificates (required)")
+	f.StringSliceVar(&c.TLSCRL, "tls-crl", nil, "files or directories of the revocation lists of those authorities, PEM or DER; read again when they change")
+	f.StringVar(&c.TLSCRLMode, "tls-crl-mode", "", "clients without a valid revocation list: off, soft (accept, but refuse who is revoked), hard (refuse) (default: hard in strict policies, else soft with tls-crl)")
+	f.BoolVar(&c.AllowSoftwareTLSKey, "allow-software-tls-key", false, "in strict policies, too: let the key of the server's certificate be in a file")
 	f.StringVar(&c.TokenModule, "token-module", "", "PKCS#11 module, a shared library (default: SoftHSM2 where it is found)")
 	f.StringVar(&c.TokenLabel, "token-label", "", "label of the token (this or token-serial is required)")
 	f.StringVar(&c.TokenSerial, "token-serial", "", "serial number of the token")
@@ -198,10 +204,15 @@ func (c *source) relative() {
 		return
 	}
 	base := filepath.Dir(c.file)
-	for _, p := range []*string{&c.DataDir, &c.AdminSocket, &c.TLSCertificate, &c.TLSKey, &c.TLSClientCA, &c.TokenPINFile, &c.SoftHSMConf, &c.CertificateProfiles, &c.PolicyFile} {
-		if *p != "" && *p != "-" && !filepath.IsAbs(*p) {
-			*p = filepath.Join(base, *p)
-		}
+	makeRelative(base, &c.DataDir, &c.AdminSocket, &c.TLSCertificate, &c.TLSClientCA, &c.TokenPINFile, &c.SoftHSMConf, &c.CertificateProfiles, &c.PolicyFile)
+	if !isTokenKey(c.TLSKey) {
+		makeRelative(base, &c.TLSKey)
+	}
+	for i := range c.TLSCRL {
+		makeRelative(base, &c.TLSCRL[i])
+	}
+	for i := range c.tables.Listener {
+		makeRelative(base, c.tables.Listener[i].paths()...)
 	}
 }
 
@@ -217,22 +228,16 @@ func (c *config) check() error {
 	bad(err == nil, "listen: %q is not HOST:PORT", c.Listen)
 	bad(c.DataDir != "", "data_dir is not set: name the directory for the records, or make one with kmipd init")
 	errs = append(errs, c.checkPolicy()...)
-	files := true
 	for _, f := range []struct{ name, path, remedy string }{
 		{"tls_certificate", c.TLSCertificate, "name the PEM file of the server's certificate"},
-		{"tls_key", c.TLSKey, "name the PEM file of the server's key"},
+		{"tls_key", c.TLSKey, "name the PEM file of the server's key, or the key on the token"},
 		{"tls_client_ca", c.TLSClientCA, "name the PEM file of the authorities that sign client certificates"},
 	} {
 		bad(f.path != "", "%s is not set: %s", f.name, f.remedy)
-		files = files && f.path != ""
-		if f.path != "" {
-			_, err := os.Stat(f.path)
-			bad(err == nil, "%s: %v", f.name, err)
-			files = files && err == nil
-		}
 	}
-	if files {
-		_, err := c.tlsConfig()
+	errs = append(errs, c.checkListeners()...)
+	if _, err := fips.ByName(c.Policy); err == nil {
+		_, err := c.identities()
 		bad(err == nil, "%w", err)
 	}
 	errs = append(errs, c.checkToken()...)

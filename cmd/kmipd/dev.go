@@ -5,8 +5,10 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 
+	"kmipd/fips"
 	"kmipd/hsm"
 	"kmipd/metadata"
 )
@@ -22,27 +24,43 @@ func runDev(ctx context.Context, s streams, args []string) error {
 	f.StringVar(&l.listen, "listen", "127.0.0.1:5696", "address and port of the KMIP listener; port 0 takes a free one")
 	f.StringVar(&l.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&l.logFormat, "log-format", "text", "json or text; text costs time under load")
+	f.StringVar(&l.policy, "policy", "default", "policy of the server: "+strings.Join(fips.Names(), ", "))
+	var more []string
+	f.StringArrayVar(&more, "listener", nil, "another listener as POLICY=HOST:PORT, with certificates of its own in DIR/POLICY")
 	if err := parse(f, args, 0); err != nil {
 		return err
 	}
-	if err := l.make(); err != nil {
-		return err
-	}
-	ca, err := makeAuthority(l.dir)
+	addresses, err := l.parseListeners(more)
 	if err != nil {
 		return err
 	}
-	if err := ca.issue(l.path("client.crt"), l.path("client.key"), devClient, x509.ExtKeyUsageClientAuth, nil); err != nil {
-		return fmt.Errorf("making the client's certificate: %w", err)
+	// The keys of strict listeners are on the token, and then those of all are.
+	if l.strict() || len(l.extra) > 0 {
+		l.key = onToken
+	}
+	if err := l.make(ctx, s); err != nil {
+		return err
+	}
+	for _, at := range l.sites() {
+		ca, err := makeAuthority(at.dir, at.curve)
+		if err != nil {
+			return err
+		}
+		if err := ca.issue(at.file("client.crt"), at.file("client.key"), devClient, x509.ExtKeyUsageClientAuth, nil); err != nil {
+			return fmt.Errorf("making the client's certificate: %w", err)
+		}
 	}
 	c := &source{}
 	sf := flags(s, "dev")
 	c.define(sf)
-	if err := sf.Parse([]string{"--dir", l.dir, "--listen", l.listen, "--log-level", l.logLevel, "--log-format", l.logFormat}); err != nil {
+	if err := sf.Parse([]string{"--dir", l.dir, "--policy", l.policy, "--listen", l.listen, "--log-level", l.logLevel, "--log-format", l.logFormat}); err != nil {
 		return err
 	}
 	if err := c.load(); err != nil {
 		return err
+	}
+	for _, x := range l.devListeners(addresses) {
+		c.addListener(x)
 	}
 	if c.TokenModule == "" {
 		c.TokenModule = hsm.FindModule()
@@ -50,14 +68,33 @@ func runDev(ctx context.Context, s streams, args []string) error {
 	if err := c.check(); err != nil {
 		return fmt.Errorf("the configuration has problems:\n  %s", strings.ReplaceAll(err.Error(), "\n", "\n  "))
 	}
-	if err := c.registerDev(ctx, s, l.path("client.crt")); err != nil {
-		return err
+	for _, at := range l.sites() {
+		if err := c.registerDev(ctx, s, at.file("client.crt")); err != nil {
+			return err
+		}
 	}
-	c.devCA = true
-	return c.serve(ctx, s, func(a net.Addr) { l.announce(s, a) })
+	c.devCA = devAuthorityFor(l.policy)
+	return c.serve(ctx, s, func(addrs []bound) { l.announce(s, addrs) })
 }
 
-// registerDev registers the client once.
+// parseListeners reads the values of --listener: the address of each policy.
+func (l *layout) parseListeners(list []string) (map[string]string, error) {
+	addresses := map[string]string{}
+	for _, text := range list {
+		policy, address, ok := strings.Cut(text, "=")
+		if !ok || addresses[policy] != "" {
+			return nil, fmt.Errorf("--listener: %q is not POLICY=HOST:PORT, each policy once: %w", text, errUsage)
+		}
+		addresses[policy] = address
+		l.extra = append(l.extra, policy)
+	}
+	if err := checkPolicies(append(l.extra, l.policy)...); err != nil {
+		return nil, fmt.Errorf("%w: %w", err, errUsage)
+	}
+	return addresses, nil
+}
+
+// registerDev registers the client's certificate once.
 func (c *source) registerDev(ctx context.Context, s streams, certFile string) error {
 	cert, err := readCertificate(certFile)
 	if err != nil {
@@ -67,17 +104,26 @@ func (c *source) registerDev(ctx context.Context, s streams, certFile string) er
 	if err := c.askAdmin(ctx, s, "client/list", clientRequest{}, &all); err != nil {
 		return err
 	}
+	match, command := metadata.CertificateMatch{Fingerprint: printOf(cert)}, "client/add"
 	for _, cl := range all {
-		if cl.Name == devClient {
+		if cl.Name != devClient {
+			continue
+		}
+		if slices.Contains(cl.Certificates, match) {
 			return nil
 		}
+		command = "client/certificate"
 	}
-	return c.askAdmin(ctx, s, "client/add", clientRequest{Name: devClient,
-		Certificates: []metadata.CertificateMatch{{Fingerprint: printOf(cert)}}}, nil)
+	return c.askAdmin(ctx, s, command, clientRequest{Name: devClient, Certificates: []metadata.CertificateMatch{match}}, nil)
 }
 
 // announce prints the line that scripts wait for, and settings to paste.
-func (l *layout) announce(s streams, a net.Addr) {
+func (l *layout) announce(s streams, addrs []bound) {
+	for _, b := range addrs[1:] {
+		at := &layout{dir: l.path(b.name)}
+		fmt.Fprintf(s.out, "listener %s %s: CA %s, certificate %s, key %s\n", b.name, b.addr, at.path("ca.crt"), at.path("client.crt"), at.path("client.key"))
+	}
+	a := addrs[0].addr
 	host, port, err := net.SplitHostPort(a.String())
 	if err != nil {
 		host, port = a.String(), ""

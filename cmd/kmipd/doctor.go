@@ -69,15 +69,19 @@ func (d *doctor) certificates(c *source) {
 	if c.TLSCertificate == "" {
 		return
 	}
-	cert, err := readCertificate(c.TLSCertificate)
-	if err == nil {
-		_, err = c.tlsConfig()
-	}
-	if err == nil && time.Now().After(cert.NotAfter) {
-		err = fmt.Errorf("the certificate expired on %s: issue a new one", cert.NotAfter.Format(time.DateOnly))
-	}
-	if d.check("TLS certificate", err) {
-		d.note("%s, for %s, until %s", cert.Subject, strings.Join(cert.DNSNames, ", "), cert.NotAfter.Format(time.DateOnly))
+	for _, l := range c.listeners() {
+		id, err := c.identity(l)
+		what := "TLS certificate"
+		if l.Name != "" {
+			what += " of listener " + l.Name
+		}
+		if err == nil && id.cert.Leaf != nil && time.Now().After(id.cert.Leaf.NotAfter) {
+			err = fmt.Errorf("the certificate expired on %s: issue a new one", id.cert.Leaf.NotAfter.Format(time.DateOnly))
+		}
+		if d.check(what, err) && id.cert.Leaf != nil {
+			cert := id.cert.Leaf
+			d.note("%s, for %s, until %s, policy %s", cert.Subject, strings.Join(cert.DNSNames, ", "), cert.NotAfter.Format(time.DateOnly), id.rules)
+		}
 	}
 }
 

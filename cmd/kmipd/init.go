@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"crypto/x509"
 	"encoding/base32"
 	"errors"
 	"fmt"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/BurntSushi/toml"
 
+	"kmipd/fips"
 	"kmipd/hsm"
 )
 
@@ -26,13 +26,15 @@ type layout struct {
 	logFormat, logLevel  string
 	serverNames          []string
 	certificate, key, ca string // the operator's own, instead of made ones
+	policy               string
+	extra                []string // policies of further listeners, for which there are certificates, too
 }
 
 func (l *layout) path(parts ...string) string {
 	return filepath.Join(append([]string{l.dir}, parts...)...)
 }
 
-func runInit(_ context.Context, s streams, args []string) error {
+func runInit(ctx context.Context, s streams, args []string) error {
 	f := flags(s, "init")
 	l := &layout{creds: "verify", logFormat: "json", logLevel: "info"}
 	f.StringVar(&l.dir, "dir", "", "directory to make (required)")
@@ -42,7 +44,8 @@ func runInit(_ context.Context, s streams, args []string) error {
 	f.StringVar(&l.pin, "token-pin-file", "", "file with the user PIN of the existing token")
 	f.StringArrayVar(&l.serverNames, "name", nil, "DNS name or IP address for the server's certificate, besides this host's")
 	f.StringVar(&l.certificate, "tls-certificate", "", "the server's certificate, instead of a made one")
-	f.StringVar(&l.key, "tls-key", "", "its key")
+	f.StringVar(&l.key, "tls-key", "", "its key; token alone makes a key on the token and a certificate for it (default for strict policies)")
+	f.StringVar(&l.policy, "policy", "default", "policy of the server: "+strings.Join(fips.Names(), ", "))
 	f.StringVar(&l.ca, "tls-client-ca", "", "the clients' authorities")
 	if err := parse(f, args, 0); err != nil {
 		return err
@@ -50,7 +53,7 @@ func runInit(_ context.Context, s streams, args []string) error {
 	if err := l.checkFlags(); err != nil {
 		return err
 	}
-	if err := l.make(); err != nil {
+	if err := l.make(ctx, s); err != nil {
 		return err
 	}
 	fmt.Fprintf(s.out, "Made %s.\n\n  kmipd doctor --dir %s      checks it\n  kmipd serve --dir %s       runs the server\n  kmipd client add NAME --dir %s --certificate FILE   registers a client\n", l.dir, l.dir, l.dir, l.dir)
@@ -65,13 +68,19 @@ func (l *layout) checkFlags() error {
 	if l.module != "" && (l.label == "" || l.pin == "") {
 		errs = append(errs, errors.New("--token-module needs --token-label and --token-pin-file"))
 	}
+	if _, err := fips.ByName(l.policy); err != nil {
+		errs = append(errs, fmt.Errorf("--policy: %w", err))
+	}
 	own := 0
+	if l.key == onToken {
+		own--
+	}
 	for _, p := range []string{l.certificate, l.key, l.ca} {
 		if p != "" {
 			own++
 		}
 	}
-	if own != 0 && own != 3 {
+	if own != 0 && own != 3 || l.key == onToken && l.certificate != "" {
 		errs = append(errs, errors.New("--tls-certificate, --tls-key and --tls-client-ca go together"))
 	}
 	if len(errs) > 0 {
@@ -81,7 +90,7 @@ func (l *layout) checkFlags() error {
 }
 
 // make makes what is not there yet; everything that is there stays.
-func (l *layout) make() error {
+func (l *layout) make(ctx context.Context, s streams) error {
 	dir, err := filepath.Abs(l.dir)
 	if err != nil {
 		return err
@@ -98,13 +107,11 @@ func (l *layout) make() error {
 		}
 	}
 	if l.certificate == "" {
-		ca, err := makeAuthority(l.dir)
-		if err != nil {
-			return fmt.Errorf("making the certification authority: %w", err)
+		if l.key == "" && l.strict() {
+			l.key = onToken
 		}
-		err = ca.issue(l.path("server.crt"), l.path("server.key"), "kmipd", x509.ExtKeyUsageServerAuth, append(hostNames(l.listen), l.serverNames...))
-		if err != nil {
-			return fmt.Errorf("making the server's certificate: %w", err)
+		if err := l.identities(ctx, s); err != nil {
+			return err
 		}
 	}
 	return l.configuration()
@@ -195,8 +202,10 @@ func (l *layout) configuration() error {
 		{"listen", l.listen, "address and port of the KMIP listener"},
 		{"data_dir", "data", "records: attributes and handles, no key bytes"},
 		{"tls_certificate", or(l.certificate, "server.crt"), ""},
-		{"tls_key", or(l.key, "server.key"), ""},
+		{"tls_key", l.keyValue(), ""},
 		{"tls_client_ca", or(l.ca, "ca.crt"), "authorities that sign client certificates"},
+		{"policy", l.policyValue(), "which algorithms are allowed"},
+		{"tls_crl", l.crlValue(), "their revocation lists; kmipd tls crl renews that of init's authority"},
 		{"token_module", or(l.module, hsm.FindModule()), "PKCS#11 module"},
 		{"token_label", or(l.label, softLabel), ""},
 		{"token_pin_file", or(l.pin, "pin"), "the user PIN, readable by the server alone"},

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -97,27 +95,7 @@ func (c *config) keystore(meta *pebble.Store, token hsm.Token, log zerolog.Logge
 	return keystore.New(meta, token, policy, keystore.Config{
 		LeaseTime: c.LeaseTime, FreshGroup: c.FreshGroup, AllowDestroy: c.AllowDestroy,
 		Credentials: keystore.CredentialMode(c.Credentials), Version: version, Build: goVersion(), Certify: c.certify,
-		Approve: approve, JobLifetime: c.JobLifetime, Courier: c.courier,
+		Approve: approve, JobLifetime: c.JobLifetime, Courier: c.courier, Listeners: c.policies(),
 		Groups: groups, Release: keystore.Release(c.Release),
 	}, log), nil
-}
-
-// tlsConfig loads the server's certificate and the clients' authorities.
-func (c *config) tlsConfig() (*tls.Config, error) {
-	cert, err := tls.LoadX509KeyPair(c.TLSCertificate, c.TLSKey)
-	if err != nil {
-		err = fmt.Errorf("tls_certificate and tls_key: %w", err)
-	}
-	pem, rerr := os.ReadFile(c.TLSClientCA)
-	pool := x509.NewCertPool()
-	switch {
-	case rerr != nil:
-		err = errors.Join(err, fmt.Errorf("tls_client_ca: %w", rerr))
-	case !pool.AppendCertsFromPEM(pem):
-		err = errors.Join(err, errors.New("tls_client_ca: the file holds no certificate; name the PEM file of the authorities that sign client certificates"))
-	}
-	if err != nil {
-		return nil, err
-	}
-	return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}, ClientCAs: pool}, nil
 }

@@ -2,9 +2,9 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 
 	"kmipd/hsm"
@@ -40,16 +40,16 @@ func (c *source) prepare() error {
 	return nil
 }
 
-// serve runs the server until ctx ends or a part of it fails. ready is called with the listener's address once
-// connections are accepted.
-func (c *source) serve(ctx context.Context, s streams, ready func(net.Addr)) (err error) {
+// serve runs the server until ctx ends or a part of it fails. ready is called once
+// connections are accepted, with the addresses of all listeners, the first one first.
+func (c *source) serve(ctx context.Context, s streams, ready func([]bound)) (err error) {
 	late := newLateLog(c.logWriter(s))
 	defer late.Close()
 	log := c.loggerTo(late)
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 
-	tlsConfig, err := c.tlsConfig()
+	ids, err := c.identities()
 	if err != nil {
 		return err
 	}
@@ -70,7 +70,12 @@ func (c *source) serve(ctx context.Context, s streams, ready func(net.Addr)) (er
 		defer cancel()
 		err = errors.Join(err, token.Close(end))
 	}()
-	c.courier = courier{notifier.Courier{Certificates: tlsConfig.Certificates}}
+	for _, id := range ids {
+		if err := id.openKey(ctx, token); err != nil {
+			return err
+		}
+	}
+	c.courier = courier{notifier.Courier{Certificates: []tls.Certificate{ids[0].cert}, Secure: ids[0].rules.ApplyClient}}
 	keys, err := c.keystore(meta, token, log)
 	if err != nil {
 		return err
@@ -79,8 +84,8 @@ func (c *source) serve(ctx context.Context, s streams, ready func(net.Addr)) (er
 		return err
 	}
 	defer keys.Close()
-	if c.devCA {
-		if err := makeDevAuthority(ctx, keys); err != nil {
+	if c.devCA != nil {
+		if err := makeDevAuthority(ctx, keys, *c.devCA); err != nil {
 			return err
 		}
 	}
@@ -96,31 +101,40 @@ func (c *source) serve(ctx context.Context, s streams, ready func(net.Addr)) (er
 	}
 	defer crls.close()
 
-	srv, err := server.New(server.Config{TLS: tlsConfig, Keystore: keys, Authenticator: keys, Jobs: keys, Logger: log,
+	cfg := server.Config{Keystore: keys, Authenticator: keys, Jobs: keys, Logger: log,
 		MaxConnections: c.MaxConnections, MaxRequestSize: c.MaxRequestSize, MaxBatch: c.MaxBatch, JobWorkers: c.JobWorkers,
 		HandshakeTimeout: c.HandshakeTime, ReadTimeout: c.ReadTimeout, WriteTimeout: c.WriteTimeout,
-		IdleTimeout: c.IdleTimeout, RequestTimeout: c.RequestTimeout, TimeStampTolerance: c.TimeTolerance})
+		IdleTimeout: c.IdleTimeout, RequestTimeout: c.RequestTimeout, TimeStampTolerance: c.TimeTolerance}
+	doors, err := openEntrances(ids, keys, log, &cfg)
 	if err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", c.Listen)
+	defer doors.close()
+	srv, err := server.New(cfg)
 	if err != nil {
-		return fmt.Errorf("listen: %w", err)
+		return err
+	}
+	addrs, err := doors.listen(log)
+	if err != nil {
+		return err
 	}
 	info := token.Info()
-	log.Info().Str("version", version).Stringer("address", l.Addr()).Str("token", info.Label).Str("model", info.Model).
+	log.Info().Str("version", version).Stringer("address", addrs[0].addr).Str("token", info.Label).Str("model", info.Model).
 		Str("transport", info.Capabilities.Transport).Msg("serving")
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(context.WithoutCancel(ctx), l) }()
+	served := doors.serve(context.WithoutCancel(ctx), srv)
 	if ready != nil {
-		ready(l.Addr())
+		ready(addrs)
 	}
+	left := len(addrs)
 	select {
-	case err = <-served:
+	case err = <-served: // a listener failed: the others end with it
+		left--
 	case <-ctx.Done():
-		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.ShutdownTimeout)
-		defer cancel()
-		err = errors.Join(srv.Shutdown(end), <-served)
+	}
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.ShutdownTimeout)
+	defer cancel()
+	err = errors.Join(err, srv.Shutdown(end), wait(served, left))
+	if ctx.Err() != nil {
 		if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 			err = errors.Join(cause, err)
 		}

@@ -9,13 +9,14 @@ import (
 	"github.com/BurntSushi/toml"
 )
 
-// tables are the parts of the configuration file of which there can be several: [[group]]. They have no flags.
+// tables are the parts of the configuration file of which there can be several: [[group]] and [[listener]]. They have no flags.
 type tables struct {
-	Group []groupTable `toml:"group"`
+	Group    []groupTable     `toml:"group"`
+	Listener []listenerConfig `toml:"listener"`
 }
 
 // isTable tells the names of tables from those of settings.
-func isTable(name string) bool { return name == "group" }
+func isTable(name string) bool { return name == "group" || name == "listener" }
 
 // loadTables reads them. Every name that no table has is reported.
 func loadTables(file string) (tables, error) {

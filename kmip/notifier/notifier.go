@@ -26,6 +26,8 @@ type Endpoint struct {
 // Courier carries messages. It is safe for concurrent use.
 type Courier struct {
 	Certificates []tls.Certificate // that the server shows to endpoints: its own
+	// Secure narrows the configuration of a connection to what the server's policy allows; nil leaves it.
+	Secure func(*tls.Config)
 }
 
 // Carry sends a message with one item and waits for its answer within the time of ctx. answered says that the endpoint
@@ -35,8 +37,11 @@ func (c *Courier) Carry(ctx context.Context, e Endpoint, op kmip.Operation, payl
 	if !pool.AppendCertsFromPEM([]byte(e.CA)) {
 		return false, errors.New("notifier: the endpoint's authority is not a certificate")
 	}
-	conn, err := client.Dial(ctx, client.Config{Address: e.Address, ServerName: e.ServerName, Version: e.Version,
-		TLS: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool, Certificates: c.Certificates}})
+	config := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool, Certificates: c.Certificates}
+	if c.Secure != nil {
+		c.Secure(config)
+	}
+	conn, err := client.Dial(ctx, client.Config{Address: e.Address, ServerName: e.ServerName, Version: e.Version, TLS: config})
 	if err != nil {
 		return false, fmt.Errorf("notifier: %w", err)
 	}
