@@ -24,8 +24,9 @@ func (r Release) rank() int {
 		return 0
 	case ReleaseWrapped:
 		return 1
+	case ReleaseClear:
 	}
-	return 2
+	return 2 // "" is as ReleaseClear
 }
 
 // DefaultRelease is what holds where nothing is said: in clear in the default policy, wrapped in the strict ones.
