@@ -95,6 +95,7 @@ type Rule struct {
 	Value  string `json:"value"`
 	Min    int    `json:"min_bits,omitempty"`
 	Max    int    `json:"max_bits,omitempty"`
+	Step   int    `json:"step_bits,omitempty"` // from Min on
 	Uses   string `json:"uses,omitempty"`
 	Legacy string `json:"legacy_uses,omitempty"`
 	Until  string `json:"refused_from,omitempty"`
@@ -107,8 +108,14 @@ func (p *Policy) Rules() []Rule {
 	for _, t := range p.tables {
 		for _, r := range t.keys {
 			x := t.rule("Cryptographic Algorithm", r.algorithm, r.terms)
-			x.Min, x.Max = r.min, r.max
+			x.Min, x.Max, x.Step = r.min, r.max, r.step
 			out = append(out, x)
+		}
+		if t.keys != nil && len(t.keys) == 0 {
+			out = append(out, Rule{Policy: t.name, Kind: "Cryptographic Algorithm", Value: "none"})
+		}
+		if t.open {
+			out = append(out, Rule{Policy: t.name, Kind: "Cryptographic Algorithm", Value: "any other", Uses: of(Import, Derive).String()})
 		}
 		out = appendRules(out, t, "Recommended Curve", t.curves)
 		out = appendRules(out, t, "Hashing Algorithm", t.hashes)
@@ -120,6 +127,9 @@ func (p *Policy) Rules() []Rule {
 		out = appendRules(out, t, "Object Type", t.objects)
 		for _, c := range t.pairs {
 			out = append(out, Rule{Policy: t.name, Kind: "ECDSA", Value: fmt.Sprintf("%d bits with %s", c.bits, c.hash)})
+		}
+		if t.pairs != nil && len(t.pairs) == 0 {
+			out = append(out, Rule{Policy: t.name, Kind: "ECDSA", Value: "none"})
 		}
 	}
 	return out

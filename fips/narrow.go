@@ -70,7 +70,7 @@ type enum interface {
 // named finds a value of an enumeration by its name. The values of KMIP are small numbers.
 func named[T enum](name string) (T, bool) {
 	for i := T(1); i < 256; i++ {
-		if i.String() == name {
+		if i.String() == name && name != fmt.Sprintf("%08X", uint32(i)) { // String of a value without a name
 			return i, true
 		}
 	}

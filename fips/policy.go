@@ -35,6 +35,19 @@ func Switches() []Switch {
 	return []Switch{AllowECB, AllowClientIV, LegacyImport, CNSA2Transition, AllowOtherObject}
 }
 
+// of are the names of the policies that a switch is for.
+func (s Switch) of() []string {
+	switch s {
+	case AllowClientIV:
+		return Names()[1:]
+	case CNSA2Transition:
+		return []string{"cnsa2"}
+	case AllowOtherObject:
+		return []string{"suiteb128", "suiteb192"}
+	}
+	return []string{"fips140"}
+}
+
 // Options are what an operator decides about a policy.
 type Options struct {
 	Switches []Switch
@@ -64,6 +77,9 @@ func New(name string, o Options) (*Policy, error) {
 	for _, s := range o.Switches {
 		if !slices.Contains(Switches(), s) {
 			return nil, fmt.Errorf("the switch %q is none of %s", s, strings.Join(text(Switches()), ", "))
+		}
+		if !slices.Contains(s.of(), name) {
+			return nil, fmt.Errorf("the switch %q is of no use to the policy %s, only to %s", s, name, strings.Join(s.of(), ", "))
 		}
 	}
 	var t *table
@@ -184,9 +200,7 @@ func (p *Policy) Switches() []Switch {
 }
 
 func (l Limits) and(m Limits) Limits {
-	if m.Hash != 0 {
-		l.Hash = m.Hash
-	}
+	l.Hash = max(l.Hash, m.Hash) // SHA-256, 384 and 512 stand in this order: the joint policy allows the longer one, if any
 	l.ClientIV = (l.ClientIV || !l.ServerIV) && (m.ClientIV || !m.ServerIV)
 	l.ServerIV = l.ServerIV || m.ServerIV
 	l.GCMUses = min(orMany(l.GCMUses), orMany(m.GCMUses)) % many
@@ -395,13 +409,14 @@ func holds[T comparable](t *table, rows []row[T], use Use, v T) bool {
 // is the weaker one of the two where the policy does not mind, for the log.
 func (p *Policy) AllowWrapping(wrapper kmip.CryptographicAlgorithm, wrapperBits int, key kmip.CryptographicAlgorithm, keyBits int) (weaker bool, err error) {
 	have, want := SecurityStrength(wrapper, wrapperBits), SecurityStrength(key, keyBits)
-	t := p.tables[len(p.tables)-1]
 	weaker = want > have
 	switch {
 	case weaker && p.limits.Strength == StrengthRefused:
-		return true, t.refusal(Wrap, true, "a wrapping key of %d bits of strength for a key of %d bits is not allowed", have, want)
+		return true, kmip.Errorf(kmip.ResultReasonPermissionDenied,
+			"a wrapping key of %d bits of strength for a key of %d bits is not allowed by policy %s", have, want, p.name)
 	case p.limits.Columns && want != 0 && (have >= 192) != (want >= 192):
-		return weaker, t.refusal(Wrap, true, "a wrapping key and a key of different Suite B columns are not allowed")
+		return weaker, kmip.Errorf(kmip.ResultReasonPermissionDenied,
+			"a wrapping key and a key of different Suite B columns are not allowed by policy %s", p.name)
 	}
 	return weaker && p.limits.Strength != StrengthAny, nil
 }
@@ -425,6 +440,10 @@ func SecurityStrength(a kmip.CryptographicAlgorithm, bits int) int {
 		}
 	case kmip.CryptographicAlgorithmEC, kmip.CryptographicAlgorithmECDSA, kmip.CryptographicAlgorithmECDH:
 		return min(bits/2, 256)
+	case kmip.CryptographicAlgorithmEd25519:
+		return 128
+	case kmip.CryptographicAlgorithmEd448:
+		return 224
 	case kmip.CryptographicAlgorithmHMACSHA1, kmip.CryptographicAlgorithmHMACSHA224, kmip.CryptographicAlgorithmHMACSHA256,
 		kmip.CryptographicAlgorithmHMACSHA384, kmip.CryptographicAlgorithmHMACSHA512:
 		return min(bits, 256)

@@ -79,26 +79,32 @@ var digestsOnly = []kmip.HashingAlgorithm{kmip.HashingAlgorithmSHA512_224, kmip.
 func fips140() *table {
 	ecKeys := func(a kmip.CryptographicAlgorithm, uses Uses) []keyRow {
 		var out []keyRow
+		var old Uses
+		if uses.Has(Verify) {
+			old = of(Verify, Import)
+		}
 		for _, n := range []int{256, 384, 521} {
 			out = append(out, keyRow{a, n, n, 0, terms{uses: uses, source: fips4}})
 		}
 		return append(out,
-			keyRow{a, 224, 224, 0, terms{uses: uses, until: end2030, source: sp131}},
-			keyRow{a, 160, 223, 0, terms{legacy: of(Verify, Import), source: sp131}})
+			keyRow{a, 224, 224, 0, terms{uses: uses, legacy: old, until: end2030, source: sp131}},
+			keyRow{a, 163, 163, 0, terms{legacy: old, source: sp131}},
+			keyRow{a, 192, 192, 0, terms{legacy: old, source: sp131}})
 	}
 	hmac := func(a kmip.CryptographicAlgorithm, until time.Time) []keyRow {
-		uses := making | maccing | of(Derive)
-		short := end2030
+		uses, old := making|maccing|of(Derive), of(MACVerify, Import)
 		return []keyRow{
-			{a, 128, 0, 0, terms{uses: uses, until: until, source: sp107}},
-			{a, 112, 127, 0, terms{uses: uses, until: short, source: sp131}},
-			{a, 1, 111, 0, terms{legacy: of(MACVerify, Import), source: sp131}}}
+			{a, 128, 0, 0, terms{uses: uses, legacy: old, until: until, source: sp107}},
+			{a, 112, 127, 0, terms{uses: uses, legacy: old, until: end2030, source: sp131}},
+			{a, 1, 111, 0, terms{legacy: old, source: sp131}}}
 	}
 	t := &table{name: "fips140", keys: slices.Concat([]keyRow{
 		{kmip.CryptographicAlgorithmAES, 128, 256, 64, terms{uses: making | wrapping | ciphering | maccing | of(Derive), source: "FIPS 197"}},
-		{kmip.CryptographicAlgorithmDES3, 112, 192, 0, terms{legacy: of(Decrypt, Unwrap, MACVerify, Import), source: sp131 + " section 2"}},
+		{kmip.CryptographicAlgorithmDES3, 112, 128, 16, terms{legacy: of(Decrypt, Unwrap, MACVerify, Import), source: sp131 + " section 2"}},
+		{kmip.CryptographicAlgorithmDES3, 168, 192, 24, terms{legacy: of(Decrypt, Unwrap, MACVerify, Import), source: sp131 + " section 2"}},
 		{kmip.CryptographicAlgorithmRSA, 3072, 16384, 2, terms{uses: making | ciphering | wrapping | signing, source: fips4}},
-		{kmip.CryptographicAlgorithmRSA, 2048, 3071, 2, terms{uses: making | ciphering | wrapping | signing, legacy: processing, until: end2030, source: sp131}},
+		{kmip.CryptographicAlgorithmRSA, 2048, 3071, 2, terms{uses: making | ciphering | wrapping | signing,
+			legacy: of(Decrypt, Unwrap, Verify, Import), until: end2030, source: sp131}},
 		{kmip.CryptographicAlgorithmRSA, 1024, 2047, 0, terms{legacy: of(Verify, Import), source: sp131}},
 		{kmip.CryptographicAlgorithmDSA, 1024, 3072, 0, terms{legacy: of(Verify, Import), source: fips4}},
 		{kmip.CryptographicAlgorithmEd25519, 256, 256, 0, terms{uses: making | signing, source: fips4}},
@@ -113,7 +119,7 @@ func fips140() *table {
 		hmac(kmip.CryptographicAlgorithmHMACSHA512, time.Time{}),
 	)}
 	t.curves = []row[kmip.RecommendedCurve]{
-		{kmip.RecommendedCurveP224, terms{uses: everything, until: end2030, source: sp131}},
+		{kmip.RecommendedCurveP224, terms{uses: everything, legacy: of(Verify, Import), until: end2030, source: sp131}},
 		{kmip.RecommendedCurveP256, terms{uses: everything, source: "NIST SP 800-186"}},
 		{kmip.RecommendedCurveP384, terms{uses: everything, source: "NIST SP 800-186"}},
 		{kmip.RecommendedCurveP521, terms{uses: everything, source: "NIST SP 800-186"}},
@@ -168,8 +174,8 @@ func fips140() *table {
 		{kmip.DigitalSignatureAlgorithmSHA3_256WithRSAEncryption, terms{uses: signing, source: fips4}},
 		{kmip.DigitalSignatureAlgorithmSHA3_384WithRSAEncryption, terms{uses: signing, source: fips4}},
 		{kmip.DigitalSignatureAlgorithmSHA3_512WithRSAEncryption, terms{uses: signing, source: fips4}},
-		{kmip.DigitalSignatureAlgorithmSHA224WithRSAEncryptionPKCS1V1_5, terms{uses: signing, legacy: of(Verify), until: end2030, source: sp131}},
-		{kmip.DigitalSignatureAlgorithmECDSAWithSHA224, terms{uses: signing, legacy: of(Verify), until: end2030, source: sp131}},
+		{kmip.DigitalSignatureAlgorithmSHA224WithRSAEncryptionPKCS1V1_5, terms{uses: signing, legacy: of(Verify, Import), until: end2030, source: sp131}},
+		{kmip.DigitalSignatureAlgorithmECDSAWithSHA224, terms{uses: signing, legacy: of(Verify, Import), until: end2030, source: sp131}},
 		{kmip.DigitalSignatureAlgorithmSHA1WithRSAEncryptionPKCS1V1_5, terms{legacy: of(Verify, Import), source: sp131}},
 		{kmip.DigitalSignatureAlgorithmECDSAWithSHA1, terms{legacy: of(Verify, Import), source: sp131}},
 		{kmip.DigitalSignatureAlgorithmDSAWithSHA1, terms{legacy: of(Verify, Import), source: fips4}},
@@ -278,14 +284,31 @@ func cnsa2(transition bool) *table {
 		}
 		t.keys[i].until = end2031
 	}
-	for i := range t.signatures {
-		t.signatures[i].until = end2031
-	}
+	asymmetric := func(m kmip.PaddingMethod) bool { return m != kmip.PaddingMethodNone && m != kmip.PaddingMethodPKCS5 }
+	t.curves = endOf(t.curves, transition, nil)
+	t.signatures = endOf(t.signatures, transition, nil)
+	t.paddings = endOf(t.paddings, transition, asymmetric)
 	if !transition {
+		t.pairs = []pair{}
 		t.keys = slices.DeleteFunc(t.keys, func(r keyRow) bool { return !r.until.IsZero() })
-		t.signatures = []row[kmip.DigitalSignatureAlgorithm]{}
 	}
 	t.keys = append(t.keys, keyRow{kmip.CryptographicAlgorithmHMACSHA512, 256, 0, 0, terms{uses: making | maccing | of(Derive), source: cnsa20}})
 	t.hashes = append(t.hashes, row[kmip.HashingAlgorithm]{kmip.HashingAlgorithmSHA512, terms{uses: keyed | of(Digest), source: cnsa20}})
 	return t
+}
+
+// endOf ends the rows of the transition with the year 2031, or takes them away where there is none. old tells which rows
+// they are; nil for all.
+func endOf[T comparable](rows []row[T], transition bool, old func(T) bool) []row[T] {
+	out := []row[T]{}
+	for _, r := range rows {
+		if old == nil || old(r.value) {
+			if !transition {
+				continue
+			}
+			r.until = end2031
+		}
+		out = append(out, r)
+	}
+	return out
 }
