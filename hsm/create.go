@@ -20,7 +20,14 @@ func (d *device) GenerateKey(ctx context.Context, spec KeySpec) error {
 	return d.create(ctx, spec, ref, func(w *work) (handle, error) {
 		t := keyTemplate(ClassSecretKey, spec, true)
 		h, err := w.p11.generateKey(w.s, secretGenerator(spec, t), t)
-		return h, err
+		if err != nil {
+			return 0, err
+		}
+		if err := w.verifyLength(h, spec); err != nil {
+			w.discardObject(h)
+			return 0, err
+		}
+		return h, nil
 	})
 }
 
@@ -83,6 +90,21 @@ func (w *work) verify(h handle, class Class, spec KeySpec) error {
 	return nil
 }
 
+// verifyLength refuses a secret key that the token made shorter or longer than it was told to.
+func (w *work) verifyLength(h handle, spec KeySpec) error {
+	if w.cfg.SkipAttributeCheck || spec.Type == KeyDES3 { // a DES3 key has one length and no CKA_VALUE_LEN
+		return nil
+	}
+	v, err := w.p11.attributes(w.s, h, p11.CKA_VALUE_LEN)
+	if err != nil {
+		return err
+	}
+	if !isNumber(v[0], uint(spec.Bits/8)) {
+		return refuse(KindUnsupported, "the token made a key of another length (CKA_VALUE_LEN)")
+	}
+	return nil
+}
+
 func isFlag(value []byte, want bool) bool { return len(value) == 1 && (value[0] != 0) == want }
 
 func isNumber(value []byte, want uint) bool {
@@ -139,7 +161,41 @@ func (w *work) verifyPair(spec PairSpec, pub, priv handle) ([]byte, error) {
 	if err := w.verify(pub, ClassPublicKey, spec.Public); err != nil {
 		return nil, err
 	}
-	return w.readSPKI(pub)
+	spki, err := w.readSPKI(pub)
+	if err != nil || w.cfg.SkipAttributeCheck {
+		return spki, err
+	}
+	return spki, w.verifySize(spec, pub, priv, spki)
+}
+
+// verifySize refuses a pair of another size or curve than the one asked for: by what the token says of it (CKA_MODULUS_BITS,
+// CKA_EC_PARAMS) and by the public key itself.
+func (w *work) verifySize(spec PairSpec, pub, priv handle, spki []byte) error {
+	key, err := spkiKey(spki)
+	if err != nil {
+		return err
+	}
+	bad := refuse(KindUnsupported, "the token made a pair of another size (CKA_MODULUS_BITS, CKA_EC_PARAMS)")
+	if spec.Private.Type == KeyRSA {
+		v, err := w.p11.attributes(w.s, pub, p11.CKA_MODULUS_BITS)
+		if err != nil {
+			return err
+		}
+		k, ok := key.(*rsa.PublicKey)
+		if !ok || k.N.BitLen() != spec.Private.Bits || k.E != 65537 || !isNumber(v[0], uint(spec.Private.Bits)) {
+			return bad
+		}
+		return nil
+	}
+	v, err := w.p11.attributes(w.s, priv, p11.CKA_EC_PARAMS)
+	if err != nil {
+		return err
+	}
+	k, ok := key.(*ecdsa.PublicKey)
+	if !ok || k.Curve != curves[spec.Private.Curve].curve || curveOfDER(v[0]) != spec.Private.Curve {
+		return bad
+	}
+	return nil
 }
 
 func (w *work) pairOnToken(spec PairSpec) (pub, priv handle, err error) {
@@ -243,14 +299,14 @@ func (d *device) ImportPublicKey(ctx context.Context, spec KeySpec, spki []byte)
 	if err := spec.CheckImport(ClassPublicKey, len(spki)); err != nil {
 		return err
 	}
-	t, err := publicTemplate(spec, spki)
+	t, err := publicTemplate(spec, spki, true)
 	if err != nil {
 		return err
 	}
 	return d.create(ctx, spec, Ref{ClassPublicKey, spec.ID}, func(w *work) (handle, error) { return w.p11.createObject(w.s, t) })
 }
 
-func publicTemplate(spec KeySpec, spki []byte) (*template, error) {
+func publicTemplate(spec KeySpec, spki []byte, persistent bool) (*template, error) {
 	bad := refuse(KindInvalidData, "not a SubjectPublicKeyInfo of the announced type and size")
 	key, err := x509.ParsePKIXPublicKey(spki)
 	if err != nil {
@@ -259,7 +315,7 @@ func publicTemplate(spec KeySpec, spki []byte) (*template, error) {
 	switch k := key.(type) {
 	case *rsa.PublicKey:
 		if spec.Type == KeyRSA && k.N.BitLen() == spec.Bits {
-			return rsaTemplate(spec, k, true), nil
+			return rsaTemplate(spec, k, persistent), nil
 		}
 	case *ecdsa.PublicKey:
 		if spec.Type != KeyEC || k.Curve != curves[spec.Curve].curve {
@@ -274,7 +330,7 @@ func publicTemplate(spec KeySpec, spki []byte) (*template, error) {
 		if err != nil {
 			return nil, bad
 		}
-		t := keyTemplate(ClassPublicKey, spec, true)
+		t := keyTemplate(ClassPublicKey, spec, persistent)
 		return t.octets(p11.CKA_EC_PARAMS, curveDER(spec.Curve)).octets(p11.CKA_EC_POINT, wrapped), nil
 	}
 	return nil, bad

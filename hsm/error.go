@@ -16,6 +16,9 @@ const (
 	KindInvalidData                    // data that does not decrypt, unwrap or parse; wrong length
 	KindInvalidKey                     // a key of the wrong type or usage for the call
 	KindFull                           // out of token memory
+	KindBlocked                        // the mechanism failed its self-test and is not used until it passes one
+	KindEntropy                        // the random number generator repeated itself or gave too little
+	KindErrorState                     // the error state after a failed self-test: no keys and no cryptography until a restart
 )
 
 // Error is a failure of a token call. Its text names the call and the CKR_ code and nothing that came from a client.
@@ -37,6 +40,9 @@ var (
 	ErrInvalidData    = &Error{Kind: KindInvalidData}
 	ErrInvalidKey     = &Error{Kind: KindInvalidKey}
 	ErrFull           = &Error{Kind: KindFull}
+	ErrBlocked        = &Error{Kind: KindBlocked}
+	ErrEntropy        = &Error{Kind: KindEntropy}
+	ErrErrorState     = &Error{Kind: KindErrorState}
 )
 
 // Error says which call failed and with which CKR_ value.

@@ -103,8 +103,8 @@ func CountForeign(t testing.TB, tok Token) (n int) {
 	return n
 }
 
-// Flags reads attributes of one octet.
-func Flags(t testing.TB, tok Token, ref Ref, kinds ...uint) (flags []bool) {
+// ReadFlags reads attributes of one octet.
+func ReadFlags(t testing.TB, tok Token, ref Ref, kinds ...uint) (flags []bool) {
 	behind(t, tok, func(d *device, s session) error {
 		found, err := d.p11.find(s, findTemplate(ref))
 		if err != nil || len(found) != 1 {

@@ -242,13 +242,13 @@ func TestKeyAttributes(t *testing.T) {
 	}
 	names := []uint{p11.CKA_LOCAL, p11.CKA_ALWAYS_SENSITIVE, p11.CKA_NEVER_EXTRACTABLE, p11.CKA_PRIVATE, p11.CKA_SENSITIVE, p11.CKA_SIGN,
 		p11.CKA_EXTRACTABLE, p11.CKA_DECRYPT, p11.CKA_UNWRAP, p11.CKA_DERIVE, p11.CKA_SIGN_RECOVER}
-	for i, set := range hsm.Flags(t, tok, hsm.Ref{Class: hsm.ClassPrivateKey, ID: half.ID}, names...) {
+	for i, set := range hsm.ReadFlags(t, tok, hsm.Ref{Class: hsm.ClassPrivateKey, ID: half.ID}, names...) {
 		if want := i < 6; set != want {
 			t.Errorf("private key: attribute 0x%X is %v", names[i], set)
 		}
 	}
 	names = []uint{p11.CKA_LOCAL, p11.CKA_VERIFY, p11.CKA_PRIVATE, p11.CKA_ENCRYPT, p11.CKA_WRAP, p11.CKA_DERIVE}
-	for i, set := range hsm.Flags(t, tok, hsm.Ref{Class: hsm.ClassPublicKey, ID: public.ID}, names...) {
+	for i, set := range hsm.ReadFlags(t, tok, hsm.Ref{Class: hsm.ClassPublicKey, ID: public.ID}, names...) {
 		if want := i < 2; set != want {
 			t.Errorf("public key: attribute 0x%X is %v", names[i], set)
 		}

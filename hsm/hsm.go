@@ -158,6 +158,7 @@ type ObjectInfo struct {
 // Info identifies the token and says what it can do.
 type Info struct {
 	Manufacturer, Model, Serial, Label, Firmware, Library string
+	Identity                                              Identity
 	// Capabilities are what the probe at start found to work, not what the token claims.
 	Capabilities Capabilities
 }
@@ -253,6 +254,17 @@ type Token interface {
 	// cache. DestroyBroken removes what an ObjectInfo with Broken set stands for, as far as the token lets it.
 	Objects(ctx context.Context) ([]ObjectInfo, error)
 	DestroyBroken(ctx context.Context) (removed int, err error)
+
+	// Scratch puts keys on the token that are not persistent, and destroys them when f has returned. f uses them with
+	// the other methods, under the Refs that it is given, as if they were persistent. A login that is lost meanwhile
+	// takes them along: ErrNotFound.
+	Scratch(ctx context.Context, keys []ScratchKey, f func([]Ref) error) error
+	// Flags reads what the token says of a secret or private key now.
+	Flags(ctx context.Context, ref Ref) (Flags, error)
+	// Refusals tries what a token in an approved mode refuses, on session objects alone, and says whether it did.
+	Refusals(ctx context.Context) ([]Refusal, error)
+	// Logins counts the logins since Open: it is 1 until the token was lost and healed.
+	Logins() uint64
 
 	// Healthy makes one cheap call on a pooled session.
 	Healthy(ctx context.Context) error

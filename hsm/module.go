@@ -13,6 +13,7 @@ import (
 type module struct {
 	ctx    *p11.Ctx
 	native *native
+	health health
 
 	mu       sync.Mutex
 	counters map[string]Counter // guarded by mu
@@ -221,7 +222,8 @@ func (m *module) attributes(s p11.SessionHandle, h handle, kinds ...uint) ([][]b
 	buf, lens := make([]byte, stride*len(kinds)), make([]uint, len(kinds))
 	for i, kind := range kinds {
 		lens[i] = stride
-		if kind == p11.CKA_CLASS || kind == p11.CKA_KEY_TYPE {
+		switch kind {
+		case p11.CKA_CLASS, p11.CKA_KEY_TYPE, p11.CKA_MODULUS_BITS, p11.CKA_VALUE_LEN:
 			lens[i] = ulongSize // NSS wants numbers to have exactly their room
 		}
 	}
@@ -313,5 +315,15 @@ func (m *module) digestKey(s p11.SessionHandle, key handle) ([]byte, error) {
 }
 
 func (m *module) random(s p11.SessionHandle, out []byte) error {
-	return m.code("C_GenerateRandom", m.native.generateRandom(uint(s), out))
+	// Whole blocks are drawn, so that each use of the generator is under the continuous test.
+	whole := out
+	if len(out)%healthBlock != 0 {
+		whole = make([]byte, (len(out)+healthBlock-1)/healthBlock*healthBlock)
+		defer clear(whole)
+	}
+	if err := m.code("C_GenerateRandom", m.native.generateRandom(uint(s), whole)); err != nil {
+		return err
+	}
+	copy(out, whole)
+	return m.health.check(whole)
 }

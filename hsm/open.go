@@ -148,6 +148,9 @@ func (d *device) start(token TokenSummary) error {
 		Manufacturer: token.Manufacturer, Model: token.Model, Serial: token.Serial, Label: token.Label, Firmware: token.Firmware,
 		Library: trim(lib.LibraryDescription) + " " + version(lib.LibraryVersion),
 	}
+	if d.info.Identity, err = d.p11.identify(token.Slot, raw, lib); err != nil {
+		return err
+	}
 	if d.anchor, err = d.p11.openSession(token.Slot); err != nil {
 		return err
 	}

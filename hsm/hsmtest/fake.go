@@ -36,6 +36,9 @@ type Fake struct {
 	counters map[string]hsm.Counter
 	log      []string
 	logging  bool
+	lies     []Lie
+	scratch  map[hsm.Ref]*object
+	logins   uint64
 }
 
 var _ hsm.Token = (*Fake)(nil)
@@ -51,6 +54,7 @@ type vault struct {
 type object struct {
 	label string
 	spec  hsm.KeySpec
+	local bool   // generated here
 	value []byte // raw secret, PKCS#8, SubjectPublicKeyInfo, certificate or data
 }
 
@@ -67,7 +71,7 @@ func NewFake(opts ...Options) *Fake {
 }
 
 func newFake(o Options, v *vault) *Fake {
-	return &Fake{opts: o, vault: v, counters: map[string]hsm.Counter{}}
+	return &Fake{opts: o, vault: v, counters: map[string]hsm.Counter{}, scratch: map[hsm.Ref]*object{}, logins: 1}
 }
 
 // Reopen gives a token on the same objects. The old one answers ErrUnavailable from now on, as a dead process would not
@@ -109,6 +113,8 @@ func (f *Fake) Remove(ref hsm.Ref) {
 func (f *Fake) Info() hsm.Info {
 	return hsm.Info{
 		Manufacturer: "kmipd", Model: "fake", Serial: f.opts.Serial, Label: "fake", Firmware: "1.0", Library: "hsmtest",
+		Identity: hsm.Identity{Cryptoki: "3.0", LibraryManufacturer: "kmipd", HardwareVersion: "1.0", FirmwareVersion: "1.0",
+			TokenFlags: hsm.TokenRNG | hsm.TokenLoginRequired | hsm.TokenPINInitialized | hsm.TokenInitialized},
 		Capabilities: f.capabilities(),
 	}
 }
@@ -137,7 +143,7 @@ func (f *Fake) Random(ctx context.Context, n int) (out []byte, err error) {
 		out, err = randomOctets(n)
 		return err
 	})
-	return out, err
+	return f.bend("Random", hsm.MechanismRNG, out), err
 }
 
 // Objects implements hsm.Token.
@@ -228,8 +234,14 @@ func (f *Fake) put(objects map[hsm.Ref]*object) error {
 
 func (f *Fake) get(ref hsm.Ref) (*object, error) {
 	f.vault.mu.RLock()
-	defer f.vault.mu.RUnlock()
-	if o := f.vault.objects[ref]; o != nil {
+	o := f.vault.objects[ref]
+	f.vault.mu.RUnlock()
+	if o != nil {
+		return o, nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if o := f.scratch[ref]; o != nil {
 		return o, nil
 	}
 	return nil, fail(hsm.KindNotFound, "no such object")

@@ -46,7 +46,7 @@ func (f *Fake) Encrypt(ctx context.Context, key hsm.Ref, bits int, spec hsm.Ciph
 		out, err = f.cipher(key, bits, spec, data, false)
 		return err
 	})
-	return out, err
+	return f.bend("Encrypt", f.mechanism(key, spec.Mode), out), err
 }
 
 // Decrypt implements hsm.Crypto.
@@ -55,7 +55,7 @@ func (f *Fake) Decrypt(ctx context.Context, key hsm.Ref, bits int, spec hsm.Ciph
 		out, err = f.cipher(key, bits, spec, data, true)
 		return err
 	})
-	return out, err
+	return f.bend("Decrypt", f.mechanism(key, spec.Mode), out), err
 }
 
 func (f *Fake) cipher(ref hsm.Ref, bits int, spec hsm.CipherSpec, data []byte, decrypt bool) ([]byte, error) {

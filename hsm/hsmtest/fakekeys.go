@@ -31,7 +31,7 @@ func (f *Fake) GenerateKey(ctx context.Context, spec hsm.KeySpec) error {
 		if spec.Type == hsm.KeyDES3 {
 			setParity(value)
 		}
-		return f.put(map[hsm.Ref]*object{{Class: hsm.ClassSecretKey, ID: spec.ID}: {label: spec.Label, spec: spec, value: value}})
+		return f.put(map[hsm.Ref]*object{{Class: hsm.ClassSecretKey, ID: spec.ID}: {label: spec.Label, spec: spec, local: true, value: value}})
 	})
 }
 
@@ -66,8 +66,8 @@ func (f *Fake) GenerateKeyPair(ctx context.Context, spec hsm.PairSpec) (spki []b
 			return err
 		}
 		pair := map[hsm.Ref]*object{
-			{Class: hsm.ClassPublicKey, ID: spec.Public.ID}:   {label: spec.Public.Label, spec: spec.Public, value: spki},
-			{Class: hsm.ClassPrivateKey, ID: spec.Private.ID}: {label: spec.Private.Label, spec: spec.Private, value: pkcs8},
+			{Class: hsm.ClassPublicKey, ID: spec.Public.ID}:   {label: spec.Public.Label, spec: spec.Public, local: true, value: spki},
+			{Class: hsm.ClassPrivateKey, ID: spec.Private.ID}: {label: spec.Private.Label, spec: spec.Private, local: true, value: pkcs8},
 		}
 		if effect == HalfPair {
 			delete(pair, hsm.Ref{Class: hsm.ClassPrivateKey, ID: spec.Private.ID})
@@ -77,7 +77,7 @@ func (f *Fake) GenerateKeyPair(ctx context.Context, spec hsm.PairSpec) (spki []b
 	if err != nil {
 		return nil, err
 	}
-	return bytes.Clone(spki), nil
+	return f.bend("GenerateKeyPair", "", bytes.Clone(spki)), nil
 }
 
 func (f *Fake) checkPair(spec hsm.PairSpec) error {
@@ -149,15 +149,17 @@ func (f *Fake) store(class hsm.Class, spec hsm.KeySpec, value []byte) error {
 	if class != hsm.ClassSecretKey && class != hsm.ClassPrivateKey {
 		return fail(hsm.KindInvalidKey, "only secret and private keys are imported")
 	}
-	if err := spec.CheckImport(class, len(value)); err != nil {
+	if err := checkImport(class, spec, value); err != nil {
 		return err
 	}
-	if class == hsm.ClassPrivateKey {
-		if err := checkPKCS8(spec, value); err != nil {
-			return err
-		}
-	}
 	return f.put(map[hsm.Ref]*object{{Class: class, ID: spec.ID}: {label: spec.Label, spec: spec, value: bytes.Clone(value)}})
+}
+
+func checkImport(class hsm.Class, spec hsm.KeySpec, value []byte) error {
+	if err := spec.CheckImport(class, len(value)); err != nil || class != hsm.ClassPrivateKey {
+		return err
+	}
+	return checkPKCS8(spec, value)
 }
 
 func checkPKCS8(spec hsm.KeySpec, der []byte) error {
@@ -253,7 +255,7 @@ func (f *Fake) Digest(ctx context.Context, ref hsm.Ref, _ int) (sum []byte, err 
 		sum = h[:]
 		return nil
 	})
-	return sum, err
+	return f.bend("Digest", hsm.MechanismKeyDigest, sum), err
 }
 
 // Destroy implements hsm.Token.

@@ -57,7 +57,7 @@ func (f *Fake) RSAEncrypt(ctx context.Context, key hsm.Ref, spec hsm.RSACipherSp
 		out, err = rsa.EncryptOAEPWithOptions(rand.Reader, public, data, oaepOptions(spec))
 		return err
 	})
-	return out, err
+	return f.bend("RSAEncrypt", spec.Mechanism(), out), err
 }
 
 // RSADecrypt implements hsm.Crypto.
@@ -80,7 +80,7 @@ func (f *Fake) RSADecrypt(ctx context.Context, key hsm.Ref, spec hsm.RSACipherSp
 		}
 		return nil
 	})
-	return out, err
+	return f.bend("RSADecrypt", spec.Mechanism(), out), err
 }
 
 func oaepOptions(spec hsm.RSACipherSpec) *rsa.OAEPOptions {
@@ -146,7 +146,7 @@ func (f *Fake) Sign(ctx context.Context, key hsm.Ref, spec hsm.SignSpec, digest 
 		sig, err = signPSS(private, spec, digest)
 		return err
 	})
-	return sig, err
+	return f.bend("Sign", spec.Mechanism(), sig), err
 }
 
 func signEC(o *object, digest []byte) ([]byte, error) {
@@ -205,6 +205,9 @@ func (f *Fake) Verify(ctx context.Context, key hsm.Ref, spec hsm.SignSpec, diges
 		valid = pss.Verify(goHash(spec.Hash).New, goHash(orHash(spec.MGFHash, spec.Hash)).New, public, digest, signature, spec.Salt)
 		return nil
 	})
+	if err == nil && f.liesAbout("Verify", spec.Mechanism()) {
+		valid = !valid
+	}
 	return valid, err
 }
 
@@ -244,7 +247,10 @@ func (f *Fake) MAC(ctx context.Context, key hsm.Ref, bits int, spec hsm.MACSpec,
 		mac, err = cmac(o, data)
 		return err
 	})
-	return mac, err
+	if spec.Scheme == hsm.MACCMAC {
+		return f.bend("MAC", hsm.MechanismAESCMAC, mac), err
+	}
+	return f.bend("MAC", hsm.HMACMechanism(spec.Hash), mac), err
 }
 
 // cmac is NIST SP 800-38B.
@@ -302,7 +308,7 @@ func (f *Fake) ECDH(ctx context.Context, key hsm.Ref, peer []byte) (secret hsm.M
 		secret, err = agree(o.value, peer)
 		return err
 	})
-	return secret, err
+	return f.bend("ECDH", hsm.MechanismECDH, secret), err
 }
 
 // agree is the shared secret of a checked PKCS#8 key and SubjectPublicKeyInfo.

@@ -30,7 +30,7 @@ func (f *Fake) Wrap(ctx context.Context, wrapping hsm.Ref, how hsm.WrapSpec, tar
 		out, err = f.wrap(wrapping, how, value)
 		return err
 	})
-	return out, err
+	return f.bend("Wrap", how.Name(), out), err
 }
 
 // WrapBytes implements hsm.Token.
@@ -39,7 +39,7 @@ func (f *Fake) WrapBytes(ctx context.Context, wrapping hsm.Ref, how hsm.WrapSpec
 		out, err = f.wrap(wrapping, how, value)
 		return err
 	})
-	return out, err
+	return f.bend("Wrap", how.Name(), out), err
 }
 
 // Unwrap implements hsm.Token.
@@ -66,7 +66,7 @@ func (f *Fake) UnwrapBytes(ctx context.Context, unwrapping hsm.Ref, how hsm.Wrap
 		out, err = f.unwrap(unwrapping, how, wrapped)
 		return err
 	})
-	return out, err
+	return f.bend("UnwrapBytes", how.Name(), out), err
 }
 
 // wrappingKey finds a key and verifies that it may and can do the mechanism.
