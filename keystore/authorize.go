@@ -13,6 +13,9 @@ func (s *Store) Authorize(ctx context.Context, call *kmip.Call, op kmip.Operatio
 	if call.Caller.Client == "" {
 		return denied("the client's certificate is not registered")
 	}
+	if err := s.inOrder(); err != nil {
+		return err
+	}
 	if call.Caller.User == "" && s.clients.needsCredential(call.Caller.Client) {
 		return kmip.Errorf(kmip.ResultReasonAuthenticationNotSuccessful, "this client must send a credential")
 	}

@@ -110,6 +110,7 @@ func (s *Store) makeAuthority(ctx context.Context, n NewAuthority, subject []byt
 	priv.Frame = (&frame{facts: keyform.Generated(priv.ObjectType, algorithm, priv.length(), 0, curve)}).encode()
 	pub.Frame = pubFrame.encode()
 	key := s.handle(priv, hsm.ClassPrivateKey)
+	priv.madeHere()
 	spec.Private.ID, spec.Private.Label = key.ID, priv.UID
 	spec.Public.ID, spec.Public.Label = s.handle(pub, hsm.ClassPublicKey).ID, pub.UID
 	err = s.commitNew(ctx, call, kmip.OperationCreateKeyPair, objs, nil, func(ctx context.Context) error {

@@ -48,6 +48,7 @@ func (s *Store) generate(ctx context.Context, call *kmip.Call, op kmip.Operation
 	}
 	s.finish(call, o, true)
 	r := s.handle(o, hsm.ClassSecretKey)
+	o.madeHere()
 	spec.ID, spec.Label = r.ID, o.UID
 	o.ValueBits = spec.Bits
 	f := generatedSecret(o, spec.Bits/8)

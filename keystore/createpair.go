@@ -51,6 +51,7 @@ func (s *Store) generatePair(ctx context.Context, call *kmip.Call, op kmip.Opera
 	priv.Frame, pub.Frame = privFrame.encode(), pubFrame.encode()
 	privRef := s.handle(priv, hsm.ClassPrivateKey)
 	pubRef := s.handle(pub, hsm.ClassPublicKey)
+	priv.madeHere()
 	spec.Private.ID, spec.Private.Label = privRef.ID, priv.UID
 	spec.Public.ID, spec.Public.Label = pubRef.ID, pub.UID
 	return s.commitNew(ctx, call, op, []object{priv, pub}, gone, func(ctx context.Context) error {

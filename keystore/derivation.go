@@ -134,6 +134,9 @@ func (s *Store) octetsOf(ctx context.Context, o object) (hsm.Material, error) {
 	if !extractable(o) {
 		return nil, badField("the Secret Data object is not Extractable and cannot be Derivation Data")
 	}
+	if err := s.undrifted(ctx, o); err != nil {
+		return nil, err
+	}
 	r, _ := ref(o.Handle)
 	return s.token.Export(ctx, r, o.ValueBits)
 }
@@ -183,6 +186,9 @@ func derivePBKDF2(ctx context.Context, s *Store, d *derivation) (hsm.Material, e
 	}
 	f, err := s.hmacOf(d.call, key, p)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.guard.Check(kdfPBKDF2); err != nil {
 		return nil, err
 	}
 	return f.pbkdf2(ctx, d.params.Salt, int(*d.params.IterationCount), d.octets)
@@ -311,6 +317,9 @@ func derive108(mode mode108) func(context.Context, *Store, *derivation) (hsm.Mat
 		}
 		f, _, err := s.prf(d.call, key, p)
 		if err != nil {
+			return nil, err
+		}
+		if err := s.guard.Check(kdf108All); err != nil {
 			return nil, err
 		}
 		return f.kdf108(ctx, mode, counter, d.params.InitializationVector, data, d.octets)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime"
 	"slices"
+	"strings"
 
 	"kmipd/kmip"
 )
@@ -39,6 +40,7 @@ func (s *Store) Describe(ctx context.Context, caller kmip.Caller, _ kmip.Version
 			{Tag: tagBuild, Value: runtime.Version()},
 		},
 		Certifies:  s.certifies(ctx),
+		OnlyQuery:  s.inOrder() != nil,
 		Extensions: serverExtensions,
 		RNGs:       []kmip.RNGParameters{{RNGAlgorithm: kmip.RNGAlgorithmUnspecified}},
 		Profiles:   profiles,
@@ -51,6 +53,9 @@ func (s *Store) Describe(ctx context.Context, caller kmip.Caller, _ kmip.Version
 		RegistrationMethods: []kmip.ClientRegistrationMethod{
 			kmip.ClientRegistrationMethodServerPreGenerated, kmip.ClientRegistrationMethodClientRegistered,
 		},
+	}
+	if d.Unavailable = s.unavailable(); d.OnlyQuery || len(s.guard.Status().Blocked) > 0 {
+		d.Profiles = keptProfiles(d.OnlyQuery)
 	}
 	if caller.Client != "" {
 		// What an attacker could use to choose an exploit is for registered clients.
@@ -65,6 +70,9 @@ func (s *Store) Describe(ctx context.Context, caller kmip.Caller, _ kmip.Version
 
 // certifies tells whether an authority can sign now. Query answers without a token, too: then none can.
 func (s *Store) certifies(ctx context.Context) bool {
+	if s.inOrder() != nil {
+		return false
+	}
 	list, err := s.authorities(ctx)
 	if err != nil {
 		s.log.Error().Err(err).Msg("loading the certification authorities")
@@ -125,5 +133,17 @@ var profiles = func() []kmip.ProfileInformation {
 	}
 	return out
 }()
+
+// keptProfiles are the profiles that the server still conforms to with mechanisms blocked: none about cryptography; in the
+// error state none at all.
+func keptProfiles(none bool) []kmip.ProfileInformation {
+	var out []kmip.ProfileInformation
+	for _, p := range profiles {
+		if !none && !strings.Contains(p.ProfileName.String(), "Cryptographic") {
+			out = append(out, p)
+		}
+	}
+	return out
+}
 
 func ptr[T any](v T) *T { return &v }

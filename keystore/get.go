@@ -45,6 +45,9 @@ func (s *Store) give(ctx context.Context, call *kmip.Call, o object, req *kmip.G
 	if err := s.mayLeave(call, o, req, f); err != nil {
 		return nil, err
 	}
+	if err := s.undrifted(ctx, o); err != nil {
+		return nil, err
+	}
 	switch o.ObjectType {
 	case kmip.ObjectTypeCertificate, kmip.ObjectTypeOpaqueObject:
 		err = s.getPlainObject(ctx, o, f, req, resp)

@@ -79,6 +79,9 @@ func (s *Store) pkcs12Password(ctx context.Context, call *kmip.Call, o object) (
 	if !on {
 		return nil, kmip.Errorf(kmip.ResultReasonKeyValueNotPresent, "the PKCS#12 password is not on this server")
 	}
+	if err := s.undrifted(ctx, secret); err != nil {
+		return nil, err
+	}
 	value, err := s.token.Export(ctx, r, secret.ValueBits)
 	return value, toKMIP(err)
 }

@@ -50,6 +50,10 @@ func tokenError(token *hsm.Error, err error) error {
 		return kmip.Errorf(kmip.ResultReasonGeneralFailure, "the object is missing on the token").Because(err)
 	case hsm.KindUnavailable:
 		return kmip.Errorf(kmip.ResultReasonGeneralFailure, "the token is not available; try again").Because(err)
+	case hsm.KindBlocked:
+		return kmip.Errorf(kmip.ResultReasonCryptographicFailure, "this mechanism failed its self-test and is blocked until it passes one").Because(err)
+	case hsm.KindErrorState, hsm.KindEntropy:
+		return kmip.Errorf(kmip.ResultReasonGeneralFailure, "the server is in the error state after a failed self-test; its operator must restart it, and the self-test must pass").Because(err)
 	case hsm.KindInternal, hsm.KindExists: // the server's or the token's own fault
 	case hsm.KindFull:
 		return kmip.Errorf(kmip.ResultReasonGeneralFailure, "the token has no room for another object").Because(err)

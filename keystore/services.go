@@ -148,6 +148,9 @@ func (s *Store) usable(ctx context.Context, call *kmip.Call, sv *service) (objec
 	if err != nil {
 		return o, err
 	}
+	if s.drift.has(o.UID) {
+		return o, errDrifted()
+	}
 	if sv.protects && !o.get("Usage Limits").IsZero() {
 		if o, err = txOf(call).change(ctx, call); err != nil {
 			return o, err

@@ -3,6 +3,7 @@ package keystore
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"kmipd/hsm"
 	"kmipd/kmip"
@@ -88,20 +89,21 @@ type Report struct {
 	Unsettled  []string `json:"unsettled"`    // intents and destroying records
 	Damaged    []string `json:"damaged"`      // what could not be read
 	Drifted    []string `json:"drifted"`      // token objects whose label is not their record's Unique Identifier
+	Flags      []string `json:"flags"`        // keys whose flags on the token are not their record's, with the flags
 	Repaired   []string `json:"repaired"`     // what was done about it
 	Foreign    int      `json:"not_by_kmipd"` // token objects that do not look like kmipd's: left alone
 }
 
 // Clean tells that nothing is wrong.
 func (r *Report) Clean() bool {
-	return len(r.Orphans)+len(r.Missing)+len(r.Duplicates)+r.Broken+len(r.Unsettled)+len(r.Damaged)+len(r.Drifted) == 0
+	return len(r.Orphans)+len(r.Missing)+len(r.Duplicates)+r.Broken+len(r.Unsettled)+len(r.Damaged)+len(r.Drifted)+len(r.Flags) == 0
 }
 
 // Fsck compares token and records both ways. With repair it destroys orphans and broken token objects, settles what is
 // unsettled, and leaves everything that might lose a key to the operator. It wants a store that nobody else is using.
 func (s *Store) Fsck(ctx context.Context, repair bool) (*Report, error) {
 	rep := &Report{Orphans: []string{}, Missing: []string{}, Duplicates: []string{}, Unsettled: []string{},
-		Damaged: []string{}, Drifted: []string{}, Repaired: []string{}}
+		Damaged: []string{}, Drifted: []string{}, Flags: []string{}, Repaired: []string{}}
 	if repair {
 		if err := s.settle(ctx); err != nil {
 			return nil, err
@@ -140,6 +142,14 @@ func (s *Store) Fsck(ctx context.Context, repair bool) (*Report, error) {
 		rep.Unsettled = append(rep.Unsettled, in.UID)
 	}
 	s.compare(rep, objects, byRef)
+	_, err = s.eachKey(ctx, func(o object, f hsm.Flags) {
+		if diff := o.compared(f); len(diff) > 0 {
+			rep.Flags = append(rep.Flags, o.UID+": "+strings.Join(diff, ", "))
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
 	if repair {
 		return rep, s.repair(ctx, rep, objects, byRef)
 	}

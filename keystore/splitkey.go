@@ -181,6 +181,9 @@ func (s *Store) divisible(ctx context.Context, call *kmip.Call, o object, what s
 	if f.sealed {
 		return nil, nil, badField("%s is kept as it was wrapped", what)
 	}
+	if err := s.undrifted(ctx, o); err != nil {
+		return nil, nil, err
+	}
 	value, err := s.token.Export(ctx, r, o.ValueBits)
 	if err != nil {
 		return nil, nil, creationError(err)

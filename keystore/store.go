@@ -64,6 +64,10 @@ type Config struct {
 	Groups map[string]Group
 	// Release is how far key material may leave; "" for what the policy says (DefaultRelease).
 	Release Release
+	// SelfTestInterval is the time between two self-tests; 0 for none on schedule.
+	SelfTestInterval time.Duration
+	// TestPairs tests each generated key pair for consistency before it is published.
+	TestPairs bool
 	// Courier carries Notify and Put to the endpoints of clients; nil for nobody, and they wait.
 	Courier Courier
 }
@@ -71,7 +75,9 @@ type Config struct {
 // Store is the keystore. It is safe for concurrent use.
 type Store struct {
 	meta     metadata.Store
-	token    hsm.Token
+	token    hsm.Token  // the guard
+	guard    *hsm.Guard // nil for commands that need no token
+	drift    *drifts
 	policy   *fips.Policy
 	policies policies
 	gcms     *gcmCounts
@@ -107,8 +113,13 @@ func New(meta metadata.Store, token hsm.Token, policy *fips.Policy, cfg Config, 
 	if cfg.Credentials == "" {
 		cfg.Credentials = CredentialsVerify
 	}
-	return &Store{meta: meta, token: token, policy: policy, cfg: cfg, log: log, locks: newLocks(), gcms: newGCMCounts(), policies: policies{joint: map[policyKey]*fips.Policy{}}, groups: newGroups(), streams: newStreams(cfg.Clock),
+	s := &Store{meta: meta, drift: newDrifts(), policy: policy, cfg: cfg, log: log, locks: newLocks(), gcms: newGCMCounts(), policies: policies{joint: map[policyKey]*fips.Policy{}}, groups: newGroups(), streams: newStreams(cfg.Clock),
 		jobs: newJobs(cfg.Approve), post: newPost()}
+	if token != nil {
+		s.guard = hsm.NewGuard(token, hsm.GuardConfig{Pairs: cfg.TestPairs, OnEvent: s.guardEvent, Clock: cfg.Clock})
+		s.token = s.guard
+	}
+	return s
 }
 
 // Start settles what a crash left between the two stores and starts the background loop, which Close ends.
@@ -137,6 +148,11 @@ func (s *Store) Start(ctx context.Context) error {
 	go func() {
 		defer s.done.Done()
 		s.materialise(loop)
+	}()
+	s.done.Add(1)
+	go func() {
+		defer s.done.Done()
+		s.keepTested(loop)
 	}()
 	s.keepCRLs(loop)
 	return nil
@@ -274,7 +290,14 @@ func (s *Store) handle(o object, class hsm.Class) hsm.Ref {
 	return hsm.Ref{Class: class, ID: id}
 }
 
-const residencyToken = 1
+// Where the value of an object is.
+const (
+	residencyToken = 1 // on the token
+	residencyLocal = 2 // on the token, which made it
+)
+
+// madeHere notes that the token makes the key itself.
+func (o object) madeHere() { o.Handle.Residency = residencyLocal }
 
 // ref is the token object of a record; false when it has none.
 func ref(h metadata.Handle) (hsm.Ref, bool) {

@@ -62,7 +62,11 @@ type ServerDescription struct {
 	Capabilities        []CapabilityInformation
 	RegistrationMethods []ClientRegistrationMethod
 	Certifies           bool // an authority can sign certificates now
-	Asynchronous        bool // set by the message layer, which does the asynchronous work
+	// Unavailable are operations that no mechanism is left for; OnlyQuery tells that in its error state the server answers
+	// Query and Discover Versions alone.
+	Unavailable  []Operation
+	OnlyQuery    bool
+	Asynchronous bool // set by the message layer, which does the asynchronous work
 }
 
 // ServerField is one text field of the vendor-specific Server Information structure.

@@ -71,7 +71,7 @@ type Handle struct {
 	TokenSerial string
 	ID          [16]byte // CKA_ID
 	Class       uint8    // hsm.Class
-	Residency   uint8    // 1: persistent token object
+	Residency   uint8    // 1: persistent token object; 2: one that the token made itself
 }
 
 // Attribute is one attribute instance. Value's tag does not matter.

@@ -59,6 +59,10 @@ func describe(resp *kmip.QueryResponse, d *kmip.ServerDescription, f kmip.QueryF
 	switch f {
 	case kmip.QueryFunctionQueryOperations:
 		resp.Operation = operationsOf(ver)
+		resp.Operation = slices.DeleteFunc(resp.Operation, func(op kmip.Operation) bool {
+			always := op == kmip.OperationQuery || op == kmip.OperationDiscoverVersions
+			return d.OnlyQuery && !always || slices.Contains(d.Unavailable, op)
+		})
 		if !d.Certifies {
 			resp.Operation = slices.DeleteFunc(resp.Operation, func(op kmip.Operation) bool {
 				return op == kmip.OperationCertify || op == kmip.OperationReCertify

@@ -1,0 +1,193 @@
+package keystore
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"kmipd/hsm"
+	"kmipd/kmip"
+)
+
+// The mechanisms that this package composes and its self-tests test. A blocked one is refused like a blocked mechanism of
+// the token.
+const (
+	kdfPBKDF2 hsm.Mechanism = "KDF-PBKDF2"
+	kdf108All hsm.Mechanism = "KDF-SP800-108"
+)
+
+// SelfTest runs all self-tests on the token (see hsm.Guard), and has the flags of all keys compared again. reason is start,
+// schedule, login or demand. A report that has not Passed is no error.
+func (s *Store) SelfTest(ctx context.Context, reason string) (*hsm.Report, error) {
+	r, err := s.guard.SelfTest(ctx, reason, kdfTests()...)
+	if err != nil {
+		return nil, fmt.Errorf("keystore: self-test: %w", err)
+	}
+	e := s.log.Info()
+	if !r.Passed() {
+		e = s.log.Error()
+	}
+	e.Str("reason", reason).Int("passed", r.Count(hsm.OutcomePassed)).Int("failed", r.Count(hsm.OutcomeFailed)).
+		Int("unfinished", r.Count(hsm.OutcomeUnfinished)).Int("not_offered", r.Count(hsm.OutcomeNotOffered)).Dur("took", r.Took).Msg("self-test")
+	for _, x := range r.Results {
+		if x.Outcome == hsm.OutcomeFailed || x.Outcome == hsm.OutcomeUnfinished {
+			s.event("self-test "+string(x.Outcome), fmt.Sprintf("%s, %s: %s", x.Mechanism, x.Test, x.Detail))
+		}
+	}
+	for _, x := range r.Refusals {
+		if !x.Enforced {
+			s.log.Debug().Str("what", x.Name).Msg("the token does not refuse this; the server's policy may")
+		}
+	}
+	select {
+	case s.drift.again <- struct{}{}:
+	default:
+	}
+	return r, nil
+}
+
+// event tells what an auditor must learn: the one place that self-tests, blocks, the error state and drift report to.
+func (s *Store) event(kind, text string) {
+	s.log.Error().Str("event", kind).Msg(text)
+}
+
+func (s *Store) guardEvent(e hsm.Event) {
+	if e.Kind == hsm.EventUnblocked {
+		s.log.Warn().Str("event", string(e.Kind)).Msg(e.Text)
+		return
+	}
+	s.event(string(e.Kind), e.Text)
+}
+
+// keepTested runs the self-tests on schedule and after each login, and compares flags after each of them.
+func (s *Store) keepTested(ctx context.Context) {
+	var tick <-chan time.Time
+	if s.cfg.SelfTestInterval > 0 {
+		t := time.NewTicker(s.cfg.SelfTestInterval)
+		defer t.Stop()
+		tick = t.C
+	}
+	test := func(reason string) {
+		within, cancel := context.WithTimeout(ctx, selfTestTimeout)
+		defer cancel()
+		if _, err := s.SelfTest(within, reason); err != nil && ctx.Err() == nil {
+			s.event("self-test unfinished", err.Error())
+		}
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick:
+			test("schedule")
+		case <-s.guard.Relogin():
+			test("login")
+			// A token that is still coming back is asked again, but not at once.
+			select {
+			case <-ctx.Done():
+			case <-time.After(reloginPause):
+			}
+		case <-s.drift.again:
+			s.compareAll(ctx)
+		}
+	}
+}
+
+const (
+	selfTestTimeout = 5 * time.Minute // a token behind a slow network takes seconds
+	reloginPause    = 5 * time.Second
+)
+
+// Health is what the self-tests and the comparison of flags know, for reports.
+type Health struct {
+	hsm.Status
+	Drifted []Drift `json:"drifted"`
+}
+
+// Health may be called at any time.
+func (s *Store) Health() Health { return Health{s.guard.Status(), s.drift.list()} }
+
+// TokenInfo is the token's identity with the capabilities that are not blocked.
+func (s *Store) TokenInfo() hsm.Info { return s.token.Info() }
+
+// inOrder refuses everything in the error state. Query and Discover Versions do not ask.
+func (s *Store) inOrder() error {
+	return toKMIP(s.guard.Check())
+}
+
+// kdfTests are known answers of the compositions, over HMAC-SHA-256 on the token. The answers were computed with OpenSSL
+// (KBKDF, PBKDF2), that of the double pipeline mode with Python's hmac: CAVP publishes them with other places of the
+// counter.
+func kdfTests() []hsm.Test {
+	var (
+		key   = bytes.Repeat([]byte{0xaa}, 64)
+		fixed = []byte("label\x00context")
+	)
+	derive108 := func(mode mode108, iv []byte) func(context.Context, prf) (hsm.Material, error) {
+		return func(ctx context.Context, f prf) (hsm.Material, error) { return f.kdf108(ctx, mode, 4, iv, fixed, 40) }
+	}
+	var list []hsm.Test
+	for _, t := range []struct {
+		mechanism  hsm.Mechanism
+		name, want string
+		run        func(context.Context, prf) (hsm.Material, error)
+	}{
+		{kdf108All, "counter mode", "8873b7da6ceb8c6b78590a445bb3382323e81c8d7a0954b21212be97fe4832bd0cf8131e11603a0d", derive108(counterMode, nil)},
+		{kdf108All, "feedback mode", "9046763c9f81b55b5d1e8d1b717cdcde5fbd3e0e5bd76c0a85bb388d33f8c5a8bee7efb8e947095a",
+			derive108(feedbackMode, bytes.Repeat([]byte{0x0b}, 32))},
+		{kdf108All, "double pipeline mode", "29b6a901556fb3fd93569202e34eb104afcd240d6812c43538caf21b5205d781a128bb6bd46ac8ff", derive108(doublePipeline, nil)},
+		{kdfPBKDF2, "HMAC-SHA-256, 3 iterations", "9cd1753a426bf3c27c31569596d49f38b98aae41a4e0098787f66af980f07bb6fa3975d4009edcb2",
+			func(ctx context.Context, f prf) (hsm.Material, error) {
+				return f.pbkdf2(ctx, bytes.Repeat([]byte{0x53}, 16), 3, 40)
+			}},
+	} {
+		list = append(list, hsm.Test{Mechanism: t.mechanism, Name: t.name, Run: func(ctx context.Context, token hsm.Token) error {
+			if !hasHMAC256(token) {
+				return hsm.NotOffered()
+			}
+			spec := hsm.KeySpec{Type: hsm.KeyGeneric, Bits: 8 * len(key), Usage: hsm.UsageSign | hsm.UsageVerify}
+			return token.Scratch(ctx, []hsm.ScratchKey{{Class: hsm.ClassSecretKey, Spec: spec, Value: key}}, func(refs []hsm.Ref) error {
+				got, err := t.run(ctx, prf{size: 32, mac: func(ctx context.Context, data []byte) ([]byte, error) {
+					return token.MAC(ctx, refs[0], spec.Bits, hsm.MACSpec{Scheme: hsm.MACHMAC, Hash: hsm.SHA256}, data)
+				}})
+				defer got.Wipe()
+				if err == nil && hex.EncodeToString(got) != t.want {
+					err = kmip.Errorf(kmip.ResultReasonCryptographicFailure, "wrong answer")
+				}
+				return err
+			})
+		}})
+	}
+	return list
+}
+
+func hasHMAC256(token hsm.Token) bool {
+	caps := token.Info().Capabilities
+	for _, h := range caps.HMAC {
+		if h == hsm.SHA256 {
+			return caps.Transport != ""
+		}
+	}
+	return false
+}
+
+// offers tells what Query leaves out: operations for which no mechanism is left.
+func (s *Store) unavailable() []kmip.Operation {
+	caps := s.token.Info().Capabilities
+	var out []kmip.Operation
+	if len(caps.AESModes)+len(caps.DES3Modes)+len(caps.OAEPEncrypt) == 0 && !caps.PKCS1v15Encrypt {
+		out = append(out, kmip.OperationEncrypt, kmip.OperationDecrypt)
+	}
+	if len(caps.PSS)+len(caps.ECDSA) == 0 && !caps.PKCS1v15Sign {
+		out = append(out, kmip.OperationSign, kmip.OperationSignatureVerify)
+	}
+	if len(caps.HMAC)+len(caps.CMAC) == 0 {
+		out = append(out, kmip.OperationMAC, kmip.OperationMACVerify)
+	}
+	if s.guard.Check(kdfPBKDF2) != nil && s.guard.Check(kdf108All) != nil && len(caps.HMAC) == 0 {
+		out = append(out, kmip.OperationDeriveKey)
+	}
+	return out
+}
