@@ -12,6 +12,7 @@
 //	c/<name>, p/<fingerprint>            clients, pending certificates
 //	j/<id>                               asynchronous work: jobs
 //	q/<client>/<number>                  messages to clients' endpoints, in the order of sending
+//	a/<sequence>                         the audit chain: its end, until it is in files
 //	m/<key>                              format version, token identity, settings
 package metadata
 
@@ -149,6 +150,9 @@ type Batch struct {
 	// Enqueue adds messages to the queues of clients, Dequeue removes them if they are there.
 	Enqueue []*Delivery
 	Dequeue []DeliveryKey
+	// Audit are payloads of records that go to the end of the audit chain, in this order, in the same instant as the
+	// change.
+	Audit [][]byte
 }
 
 // Term is one indexed condition of a Query: the attribute has an instance with exactly this value. Values are made by
@@ -213,19 +217,26 @@ type Store interface {
 	Delivery(ctx context.Context, k DeliveryKey) (*Delivery, error)
 	Deliveries(ctx context.Context, fn func(*Delivery) error) error
 
-	// Clients and pending certificates.
+	// AuditHead is the newest record of the audit chain that is on disk.
+	AuditHead(ctx context.Context) (AuditHead, error)
+	// AuditEntries are the records after a sequence number that are on disk, in order, at most max.
+	AuditEntries(ctx context.Context, after uint64, max int) ([]AuditEntry, error)
+	// PruneAudit removes records up to a sequence number; the newest one stays in any case.
+	PruneAudit(ctx context.Context, through uint64) error
+
+	// Clients and pending certificates. Audit payloads are chained as those of a Batch are.
 	Client(ctx context.Context, name string) (*Client, error)
 	Clients(ctx context.Context) ([]*Client, error)
-	PutClient(ctx context.Context, c *Client) error
-	DeleteClient(ctx context.Context, name string) error
+	PutClient(ctx context.Context, c *Client, audit ...[]byte) error
+	DeleteClient(ctx context.Context, name string, audit ...[]byte) error
 	Pending(ctx context.Context) ([]*PendingCertificate, error)
 	PutPending(ctx context.Context, p *PendingCertificate) error
-	DeletePending(ctx context.Context, fingerprint string) error
+	DeletePending(ctx context.Context, fingerprint string, audit ...[]byte) error
 
 	// Setting and SetSetting keep small named values (token identity, group pointers); sync false may lose the latest
 	// value in a crash. Setting gives ErrNotFound.
 	Setting(ctx context.Context, key string) ([]byte, error)
-	SetSetting(ctx context.Context, key string, value []byte, sync bool) error
+	SetSetting(ctx context.Context, key string, value []byte, sync bool, audit ...[]byte) error
 
 	// Count is the number of records by phase, for doctor and metrics.
 	Count(ctx context.Context) (map[Phase]int, error)

@@ -29,6 +29,7 @@ func Run(t *testing.T, newStore func(t *testing.T) metadata.Store) {
 		{"records and counts", testRecords},
 		{"jobs", testJobs},
 		{"deliveries", testDeliveries},
+		{"audit", testAudit},
 		{"clients", testClients},
 		{"pending certificates are bounded", testPending},
 		{"settings", testSettings},

@@ -38,16 +38,16 @@ func (s *Store) Clients(ctx context.Context) ([]*metadata.Client, error) {
 }
 
 // PutClient implements metadata.Store.
-func (s *Store) PutClient(ctx context.Context, c *metadata.Client) error {
+func (s *Store) PutClient(ctx context.Context, c *metadata.Client, audit ...[]byte) error {
 	if c.Name == "" {
 		return errors.New("metadata: a client needs a name")
 	}
-	return s.putJSON(ctx, clientKey(c.Name), c)
+	return s.putJSON(ctx, clientKey(c.Name), c, audit)
 }
 
 // DeleteClient implements metadata.Store; ErrNotFound when there is no such client.
-func (s *Store) DeleteClient(ctx context.Context, name string) error {
-	return s.remove(ctx, clientKey(name))
+func (s *Store) DeleteClient(ctx context.Context, name string, audit ...[]byte) error {
+	return s.remove(ctx, clientKey(name), audit)
 }
 
 // Pending implements metadata.Store: in order of fingerprints.
@@ -102,11 +102,11 @@ func (l *pendingList) displaced(fingerprint string) (oldest string, full bool) {
 }
 
 // DeletePending implements metadata.Store; ErrNotFound when there is no such certificate.
-func (s *Store) DeletePending(ctx context.Context, fingerprint string) error {
+func (s *Store) DeletePending(ctx context.Context, fingerprint string, audit ...[]byte) error {
 	l := &s.pending
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := s.remove(ctx, pendingKey(fingerprint)); err != nil {
+	if err := s.remove(ctx, pendingKey(fingerprint), audit); err != nil {
 		return err
 	}
 	delete(l.lastSeen, fingerprint)
@@ -136,14 +136,14 @@ func (s *Store) Setting(ctx context.Context, key string) ([]byte, error) {
 }
 
 // SetSetting implements metadata.Store.
-func (s *Store) SetSetting(ctx context.Context, key string, value []byte, sync bool) error {
+func (s *Store) SetSetting(ctx context.Context, key string, value []byte, sync bool, audit ...[]byte) error {
 	if err := s.enter(ctx); err != nil {
 		return err
 	}
 	defer s.leave()
 	b := s.db.NewBatch()
 	_ = b.Set(settingKey(key), value, nil)
-	return s.write(ctx, b, sync, nil)
+	return s.writeAudited(ctx, b, sync, audit, nil)
 }
 
 func (s *Store) getJSON(ctx context.Context, key []byte, out any) error {
@@ -161,7 +161,7 @@ func (s *Store) getJSON(ctx context.Context, key []byte, out any) error {
 	return nil
 }
 
-func (s *Store) putJSON(ctx context.Context, key []byte, v any) error {
+func (s *Store) putJSON(ctx context.Context, key []byte, v any, audit [][]byte) error {
 	if err := s.enter(ctx); err != nil {
 		return err
 	}
@@ -172,11 +172,11 @@ func (s *Store) putJSON(ctx context.Context, key []byte, v any) error {
 	}
 	b := s.db.NewBatch()
 	_ = b.Set(key, value, nil)
-	return s.write(ctx, b, true, nil)
+	return s.writeAudited(ctx, b, true, audit, nil)
 }
 
 // remove deletes a key that must be there. Of two at the same time both may succeed.
-func (s *Store) remove(ctx context.Context, key []byte) error {
+func (s *Store) remove(ctx context.Context, key []byte, audit [][]byte) error {
 	if err := s.enter(ctx); err != nil {
 		return err
 	}
@@ -186,7 +186,7 @@ func (s *Store) remove(ctx context.Context, key []byte) error {
 	}
 	b := s.db.NewBatch()
 	_ = b.Delete(key, nil)
-	return s.write(ctx, b, true, nil)
+	return s.writeAudited(ctx, b, true, audit, nil)
 }
 
 func listJSON[T any](ctx context.Context, s *Store, prefix string) ([]*T, error) {

@@ -92,10 +92,10 @@ func (s *Store) commitClaimed(ctx context.Context, b *metadata.Batch, changes []
 	for _, id := range b.DropIntents {
 		_ = wb.Delete(intentKey(id), nil)
 	}
-	if wb.Empty() {
+	if wb.Empty() && len(b.Audit) == 0 {
 		return wb.Close()
 	}
-	return s.write(ctx, wb, true, func() {
+	return s.writeAudited(ctx, wb, true, b.Audit, func() {
 		s.claims.apply(c)
 		s.counts.change(delta)
 	})

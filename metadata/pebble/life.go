@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 
 	pdb "github.com/cockroachdb/pebble/v2"
+
+	"kmipd/metadata"
 )
 
 // lifetime counts running calls so that Close can wait for them: pebble panics when it is used after Close.
@@ -134,6 +136,11 @@ func (s *Store) settle(ctx context.Context, key []byte) error {
 // writers. Waiting for the gate ends with ctx; once the batch is in the log there is no turning back, and write stays until
 // the disk has answered. applied is called when readers are about to see the batch.
 func (s *Store) write(ctx context.Context, b *pdb.Batch, sync bool, applied func()) error {
+	return s.writeAudited(ctx, b, sync, nil, applied)
+}
+
+// writeAudited is write for a batch with records for the audit chain.
+func (s *Store) writeAudited(ctx context.Context, b *pdb.Batch, sync bool, audit [][]byte, applied func()) error {
 	select {
 	case s.applying <- struct{}{}:
 	case <-s.stopped:
@@ -144,13 +151,15 @@ func (s *Store) write(ctx context.Context, b *pdb.Batch, sync bool, applied func
 	}
 	// On a goroutine of its own, which does not come back from a failing log.
 	return s.guard(func() error {
-		if err := s.apply(b, sync, applied); err != nil {
+		head, err := s.apply(b, sync, audit, applied)
+		if err != nil {
 			return err
 		}
 		if sync {
 			if err := b.SyncWait(); err != nil {
 				return err
 			}
+			s.chain.synced(head)
 		}
 		return b.Close()
 	})
@@ -179,19 +188,22 @@ func (s *Store) guard(fn func() error) error {
 	}
 }
 
-// apply puts the batch into the log's queue and into memory, and opens the gate for the next one.
-func (s *Store) apply(b *pdb.Batch, sync bool, applied func()) error {
+// apply puts the batch into the log's queue and into memory, and opens the gate for the next one. It returns the end of the
+// audit chain after it.
+func (s *Store) apply(b *pdb.Batch, sync bool, audit [][]byte, applied func()) (metadata.AuditHead, error) {
 	defer func() { <-s.applying }()
 	if err := s.failed(); err != nil {
-		return err
+		return metadata.AuditHead{}, err
 	}
+	head := s.stageAudit(b, audit)
+	defer s.chain.setHead(head) // an error ends the store
 	if applied != nil {
 		applied()
 	}
 	if sync {
-		return s.db.ApplyNoSyncWait(b, pdb.Sync)
+		return head, s.db.ApplyNoSyncWait(b, pdb.Sync)
 	}
-	return s.db.Apply(b, pdb.NoSync)
+	return head, s.db.Apply(b, pdb.NoSync)
 }
 
 // counters are the numbers of records by phase. They are counted once, when first asked for, and kept up by commits.

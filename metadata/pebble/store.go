@@ -25,8 +25,9 @@ import (
 	"kmipd/metadata"
 )
 
-// formatVersion is the version of the key layout. A store with a higher one is refused.
-const formatVersion = 1
+// formatVersion is the version of the key layout. A store with a higher one is refused. Version 2 has an audit chain: a kmipd
+// that does not know it must not change anything without a record.
+const formatVersion = 2
 
 // Options are the settings of a Store. The zero value is fit for use.
 type Options struct {
@@ -58,6 +59,7 @@ type Store struct {
 	claims   claims
 	counts   counters
 	pending  pendingList
+	chain    chain
 }
 
 var _ metadata.Store = (*Store)(nil)
@@ -170,6 +172,9 @@ func (s *Store) open(dir string, o Options) error {
 	if err := s.checkIndex(o.Reindex); err != nil {
 		return err
 	}
+	if err := s.loadChain(); err != nil {
+		return err
+	}
 	return s.loadPending()
 }
 
@@ -236,6 +241,10 @@ func (s *Store) checkFormat() error {
 		return err
 	case v > formatVersion:
 		return fmt.Errorf("%w: its format is %d, ours %d", metadata.ErrFormat, v, formatVersion)
+	case v < formatVersion:
+		b := s.db.NewBatch()
+		setNumber(b, formatKey, formatVersion)
+		return s.write(context.Background(), b, true, nil)
 	}
 	return nil
 }
