@@ -1,6 +1,7 @@
 package softhsmtests
 
 import (
+	"crypto/tls"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,7 +19,7 @@ import (
 // TestConformance plays the OASIS cases against one server, a connection for each case or sequence of cases.
 func TestConformance(t *testing.T) {
 	r := newRunner(t)
-	s := harness.Start(t, harness.Dir(t))
+	s := harness.Start(t, harness.Dir(t), "--listener", "suiteb128=127.0.0.1:0", "--listener", "suiteb192=127.0.0.1:0")
 	for _, g := range r.selection.Groups {
 		if *oneCase != "" && !slices.ContainsFunc(g, func(e oasis.Entry) bool { return e.Name == *oneCase }) {
 			continue
@@ -74,7 +75,7 @@ func (r *runner) of(e oasis.Entry) *score {
 
 // group plays cases that share variables, then removes what they left, so that the next one finds an empty server.
 func (r *runner) group(t *testing.T, s *harness.Server, g oasis.Group) {
-	c := s.Connect(t)
+	c := connectFor(t, s, g[0].Policy())
 	session := compare.NewSession(r.reg)
 	for _, e := range g {
 		t.Run(e.Name, func(t *testing.T) {
@@ -89,6 +90,27 @@ func (r *runner) group(t *testing.T, s *harness.Server, g oasis.Group) {
 	if err := message.Clean(c); err != nil {
 		t.Logf("cleaning up after %s: %v", g[0].Name, err)
 	}
+}
+
+// suiteBSuites are the cipher suites that the profile names for each level (KMIP Suite B Profile 1.0 sections 2.1, 4.1).
+var suiteBSuites = map[string][]uint16{
+	"suiteb128": {tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384},
+	"suiteb192": {tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384},
+}
+
+// connectFor connects to the listener of a policy. The client offers what it would offer anybody: that the connection is as
+// the profile wants it is the server's doing.
+func connectFor(t *testing.T, s *harness.Server, policy string) *harness.Conn {
+	t.Helper()
+	if policy == "" {
+		return s.Connect(t)
+	}
+	c := s.ConnectListener(t, policy)
+	state := c.Conn.(*tls.Conn).ConnectionState()
+	if state.Version != tls.VersionTLS12 || !slices.Contains(suiteBSuites[policy], state.CipherSuite) {
+		t.Errorf("%s: the connection is %s with %s", policy, tls.VersionName(state.Version), tls.CipherSuiteName(state.CipherSuite))
+	}
+	return c
 }
 
 // verdict books the outcome of a case, with the list of known divergences.

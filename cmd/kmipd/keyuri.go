@@ -33,7 +33,10 @@ func parseKeyURI(s string) (keyURI, error) {
 	if query != "" {
 		return u, errors.New("a PKCS #11 URI with a query (module-path, pin-value, pin-source) is not taken: token_module and token_pin_file have these")
 	}
-	for _, part := range strings.Split(path, ";") {
+	for part := range strings.SplitSeq(path, ";") {
+		if part == "" {
+			continue
+		}
 		name, raw, _ := strings.Cut(part, "=")
 		value, err := url.PathUnescape(raw)
 		if err != nil {

@@ -69,6 +69,21 @@ func (s *Server) Connect(t testing.TB) *Conn {
 	return c
 }
 
+// ConnectListener is Connect to another listener, with the certificates in its directory.
+func (s *Server) ConnectListener(t testing.TB, name string) *Conn {
+	t.Helper()
+	config, err := TLS(filepath.Join(s.Dir, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := Dial(s.Listeners[name], config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
 // RoundTrip sends a message and returns the answer, which is valid until the next call.
 func (c *Conn) RoundTrip(request []byte) ([]byte, error) {
 	if err := c.SetDeadline(time.Now().Add(Timeout)); err != nil {

@@ -21,6 +21,9 @@ const startTimeout = 90 * time.Second
 type Server struct {
 	Dir  string // token, certificates and data
 	Addr string // host:port
+	// Listeners are the addresses of further listeners (--listener) by name. Each has a directory of its own for
+	// certificates, Dir/name.
+	Listeners map[string]string
 
 	t      testing.TB
 	cmd    *exec.Cmd
@@ -41,7 +44,7 @@ func Start(t testing.TB, dir string, extra ...string) *Server {
 
 func launch(t testing.TB, dir string, extra []string) (*Server, error) {
 	args := append([]string{"dev", "--dir", dir, "--listen", "127.0.0.1:0"}, extra...)
-	s := &Server{Dir: dir, t: t, output: &tail{}, exited: make(chan struct{})}
+	s := &Server{Dir: dir, t: t, output: &tail{}, exited: make(chan struct{}), Listeners: map[string]string{}}
 	s.cmd = exec.Command(Binary(t), args...)
 	s.cmd.Stderr = s.output
 	stdout, err := s.cmd.StdoutPipe()
@@ -78,6 +81,9 @@ func launch(t testing.TB, dir string, extra []string) (*Server, error) {
 func (s *Server) read(lines *bufio.Scanner, ready chan<- string) {
 	for lines.Scan() {
 		fmt.Fprintln(s.output, lines.Text())
+		if name, rest, ok := strings.Cut(strings.TrimPrefix(lines.Text(), "listener "), " "); ok && strings.HasPrefix(lines.Text(), "listener ") {
+			s.Listeners[name] = address(rest) // before the ready line, whose receiver reads the map
+		}
 		if strings.HasPrefix(lines.Text(), "ready") {
 			select {
 			case ready <- lines.Text():

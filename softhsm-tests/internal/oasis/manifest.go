@@ -73,6 +73,17 @@ func (e Entry) Waits() bool { return e.Notes == "waits" }
 // ServerToClient says that the server sends requests in the case, which the client answers.
 func (e Entry) ServerToClient() bool { return e.Notes == "server-to-client" }
 
+// Policy is the policy of the listener that the case is played on: "" for the first one.
+func (e Entry) Policy() string {
+	switch {
+	case strings.HasPrefix(e.Name, "SUITEB_128-"):
+		return "suiteb128"
+	case strings.HasPrefix(e.Name, "SUITEB_192-"):
+		return "suiteb192"
+	}
+	return ""
+}
+
 // Group is a run of cases on one connection with shared variables: a sequence, or a single case.
 type Group []Entry
 
@@ -140,8 +151,6 @@ func exclusionReason(e Entry) string {
 		return "the server asks its clients nothing: it sends them Notify and Put"
 	case strings.HasPrefix(e.Name, "MSGENC-"):
 		return "message encoding over HTTPS, tested with that listener"
-	case strings.HasPrefix(e.Name, "SUITEB_"):
-		return "needs a Suite B listener"
 	}
 	return ""
 }
