@@ -3,6 +3,7 @@ package harness
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -222,4 +223,17 @@ func cpuTime(pid int) time.Duration {
 	fmt.Sscan(fields[11], &user)
 	fmt.Sscan(fields[12], &system)
 	return time.Duration(user+system) * 10 * time.Millisecond
+}
+
+// Stderr runs another kmipd command to its end, and returns what it says on standard error and its exit code.
+func Stderr(ctx context.Context, t testing.TB, args ...string) (stderr string, code int) {
+	t.Helper()
+	var errs bytes.Buffer
+	cmd := exec.CommandContext(ctx, Binary(t), args...)
+	cmd.Stderr = &errs
+	if err := start(cmd); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Wait() // a non-zero exit is the caller's to judge
+	return errs.String(), cmd.ProcessState.ExitCode()
 }
