@@ -113,6 +113,11 @@ func (d *doctor) token(ctx context.Context, c *source, measure bool) {
 	d.note("AES key wrap %t, with padding %t; RSA OAEP hashes %d; transport key by %s", cap.KW, cap.KWP, len(cap.OAEP), cap.Transport)
 	d.check("AES-256 keys", capability(contains(cap.AESKeyBits, 256)))
 	d.check("key wrapping", capability(cap.KW || cap.KWP))
+	for _, l := range c.listeners() {
+		if id, err := c.identity(l); err == nil && isTokenKey(l.Key) { // problems of the files are told already
+			d.check("TLS key "+l.Key, id.openKey(ctx, token))
+		}
+	}
 	if !measure {
 		return
 	}

@@ -119,10 +119,12 @@ func (c *config) rules(l listenerConfig) (*fips.TLSRules, error) {
 	return server.And(own)
 }
 
-// policies are the policies of the listeners besides the server's, by the listeners' names.
+// policies are the policies of the listeners besides the server's, by the listeners' names. Every listener is in it: one that
+// names no policy adds nothing (nil), while jobs of one that is gone are refused.
 func (c *config) policies() map[string]*fips.Policy {
 	out := map[string]*fips.Policy{}
 	for _, l := range c.tables.Listener {
+		out[l.Name] = nil
 		if p, err := fips.ByName(l.Policy); err == nil {
 			out[l.Name] = p
 		}

@@ -1,0 +1,199 @@
+package main
+
+import (
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+
+	"kmipd/fips/revocation"
+)
+
+// loadConfig reads a configuration file with this text, in dir.
+func loadConfig(t *testing.T, dir, text string) (*source, error) {
+	t.Helper()
+	file := filepath.Join(dir, "kmipd.toml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := &source{}
+	f := pflag.NewFlagSet("test", pflag.ContinueOnError)
+	c.define(f)
+	if err := f.Parse([]string{"--config", file}); err != nil {
+		t.Fatal(err)
+	}
+	return c, c.load()
+}
+
+// A [[listener]] has what it says, and what it leaves out as the first one has it. Paths start at the file.
+func TestListenerTables(t *testing.T) {
+	dir := t.TempDir()
+	c, err := loadConfig(t, dir, `
+tls_certificate = "server.crt"
+tls_key = "server.key"
+tls_client_ca = "ca.crt"
+tls_crl = ["ca.crl", "/etc/crls"]
+[[listener]]
+name = "a"
+listen = "127.0.0.1:1"
+policy = "suiteb128"
+tls_certificate = "a.crt"
+tls_key = "pkcs11:object=a"
+[[listener]]
+name = "b"
+listen = "127.0.0.1:2"
+tls_client_ca = "b.pem"
+tls_crl = "b.crl"
+tls_crl_mode = "hard"
+[[listener]]
+name = "c"
+listen = "127.0.0.1:3"
+tls_client_ca = "c.pem"
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := func(name string) string { return filepath.Join(dir, name) }
+	crls := []string{in("ca.crl"), "/etc/crls"}
+	want := []listenerConfig{
+		{"", c.Listen, "", in("server.crt"), in("server.key"), in("ca.crt"), crls, ""},
+		{"a", "127.0.0.1:1", "suiteb128", in("a.crt"), "pkcs11:object=a", in("ca.crt"), crls, ""},
+		{"b", "127.0.0.1:2", "", in("server.crt"), in("server.key"), in("b.pem"), []string{in("b.crl")}, "hard"},
+		{"c", "127.0.0.1:3", "", in("server.crt"), in("server.key"), in("c.pem"), nil, ""}, // other authorities, other lists
+	}
+	for i, l := range c.listeners() {
+		same := l.Name == want[i].Name && l.Listen == want[i].Listen && l.Policy == want[i].Policy && l.Certificate == want[i].Certificate &&
+			l.Key == want[i].Key && l.ClientCA == want[i].ClientCA && slices.Equal(l.CRL, want[i].CRL) && l.CRLMode == want[i].CRLMode
+		if !same {
+			t.Errorf("listener %d: got %+v, want %+v", i, l, want[i])
+		}
+	}
+	policies := c.policies()
+	if p, ok := policies["b"]; !ok || p != nil || policies["a"].Name() != "suiteb128" || len(policies) != 3 {
+		t.Errorf("policies: got %v", policies)
+	}
+	for _, text := range []string{"[[listener]]\nname = \"x\"\nport = 3\n", "[listener]\nname = \"x\"\n", "[[listener]]\nname = 3\n"} {
+		if _, err := loadConfig(t, dir, text); err == nil {
+			t.Errorf("%q was taken", text)
+		}
+	}
+}
+
+// Which mode of revocation follows of policy and settings; strict policies leave no choice.
+func TestRevocationMode(t *testing.T) {
+	lists := textList{"x"}
+	for _, c := range []struct {
+		policy, mode string
+		crl          textList
+		want         revocation.Mode
+		problem      string
+	}{
+		{"default", "", nil, revocation.Off, ""},
+		{"default", "", lists, revocation.Soft, ""},
+		{"default", "hard", nil, revocation.Hard, ""},
+		{"default", "off", lists, revocation.Off, ""},
+		{"default", "soft", nil, 0, "names no list"},
+		{"default", "often", lists, 0, "none of off, soft, hard"},
+		{"fips140", "", nil, revocation.Hard, ""},
+		{"fips140", "hard", lists, revocation.Hard, ""},
+		{"suiteb128", "soft", lists, 0, "allows hard only"},
+		{"cnsa1", "off", nil, 0, "allows hard only"},
+	} {
+		cfg := &config{Policy: c.policy}
+		l := listenerConfig{CRL: c.crl, CRLMode: c.mode}
+		rules, err := cfg.rules(l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := l.revocationMode(rules)
+		if got != c.want || (err == nil) != (c.problem == "") || err != nil && !strings.Contains(err.Error(), c.problem) {
+			t.Errorf("%s, %q, %v: got %d, %v", c.policy, c.mode, c.crl, got, err)
+		}
+	}
+	// A listener is never laxer than its server.
+	strict := &config{Policy: "suiteb192"}
+	rules, err := strict.rules(listenerConfig{Policy: "default"})
+	if err != nil || !rules.Strict() || rules.String() != "suiteb192" {
+		t.Errorf("default below suiteb192: got %v, %v", rules, err)
+	}
+	if _, err := strict.rules(listenerConfig{Policy: "cnsa2"}); err == nil {
+		t.Error("cnsa2 below suiteb192: no problem")
+	}
+}
+
+// The commands around a key on the token, and the server's own check that key and certificate belong together.
+func TestTLSCommands(t *testing.T) {
+	dir := caDir(t)
+	uri := strings.TrimSpace(ok(t, "tls", "key", "web", "--dir", dir))
+	if u, err := parseKeyURI(uri); err != nil || u.Label != "web" || len(u.ID) != 8 {
+		t.Fatalf("got %q, %v", uri, err)
+	}
+	if code, _, errs := kmipd(t, "tls", "key", "web", "--dir", dir); code == 0 || !strings.Contains(errs, "already") {
+		t.Errorf("the same label again: status %d, %s", code, errs)
+	}
+	block, _ := pem.Decode([]byte(ok(t, "tls", "csr", uri, "--dir", dir, "--subject", "CN=kmip.example.com,O=ACME", "--name", "kmip.example.com", "--name", "192.0.2.1")))
+	csr, err := x509.ParseCertificateRequest(block.Bytes)
+	if err != nil || csr.CheckSignature() != nil || csr.Subject.CommonName != "kmip.example.com" || len(csr.DNSNames) != 1 || len(csr.IPAddresses) != 1 ||
+		csr.SignatureAlgorithm != x509.ECDSAWithSHA384 {
+		t.Errorf("the request: %+v, %v", csr, err)
+	}
+	rsa := strings.TrimSpace(ok(t, "tls", "key", "rsa", "--algorithm", "RSA", "--length", "2048", "--dir", dir))
+	block, _ = pem.Decode([]byte(ok(t, "tls", "csr", rsa, "--dir", dir, "--subject", "CN=rsa")))
+	if csr, err := x509.ParseCertificateRequest(block.Bytes); err != nil || csr.CheckSignature() != nil {
+		t.Errorf("the RSA request: %v", err)
+	}
+	for name, args := range map[string][]string{
+		"no such key": {"tls", "csr", "nobody", "--subject", "CN=x", "--dir", dir}, "no subject": {"tls", "csr", "web", "--dir", dir},
+		"no file": {"tls", "certificate", "web", "--dir", dir}, "curve": {"tls", "key", "x", "--curve", "P-224", "--dir", dir},
+		"algorithm": {"tls", "key", "x", "--algorithm", "DSA", "--dir", dir}, "no command": {"tls"}, "no label": {"tls", "key"},
+	} {
+		if code, out, errs := kmipd(t, args...); code == 0 {
+			t.Errorf("%s: %s%s", name, out, errs)
+		}
+	}
+	file := filepath.Join(dir, "web.crt")
+	ok(t, "tls", "certificate", "web", "--out", file, "--name", "kmip.example.com", "--dir", dir)
+	ok(t, "doctor", "--measure=false", "--tls-certificate", file, "--tls-key", uri, "--dir", dir)
+	if code, out, _ := kmipd(t, "doctor", "--measure=false", "--tls-certificate", file, "--tls-key", rsa, "--dir", dir); code == 0 || !strings.Contains(out, "does not belong") {
+		t.Errorf("the key of another certificate: status %d\n%s", code, out)
+	}
+
+	crl := strings.TrimSpace(ok(t, "tls", "crl", "--revoke", file, "--dir", dir))
+	ok(t, "tls", "crl", "--dir", dir) // keeps who is on it
+	b, err := os.ReadFile(crl)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ = pem.Decode(b)
+	list, err := x509.ParseRevocationList(block.Bytes)
+	if err != nil || len(list.RevokedCertificateEntries) != 1 {
+		t.Errorf("the list: %v, %v", list, err)
+	}
+	var shown []listenerSummary
+	if err := json.Unmarshal([]byte(ok(t, "tls", "show", "--dir", dir)), &shown); err != nil || len(shown) != 1 || shown[0].Revocation != "off" {
+		t.Errorf("show: %+v, %v", shown, err)
+	}
+}
+
+// Every init that a strict policy makes passes its own doctor, with the key on the token.
+func TestInitPolicies(t *testing.T) {
+	for _, policy := range []string{"fips140", "suiteb192"} {
+		caDir(t) // for the skip
+		dir := filepath.Join(t.TempDir(), "d")
+		t.Setenv("SOFTHSM2_CONF", "")
+		ok(t, "init", "--dir", dir, "--policy", policy, "--listen", "127.0.0.1:0")
+		if exists(filepath.Join(dir, "server.key")) {
+			t.Errorf("%s: the key of the server is in a file", policy)
+		}
+		ok(t, "doctor", "--measure=false", "--dir", dir)
+	}
+	if code, _, errs := kmipd(t, "init", "--dir", t.TempDir(), "--tls-key", "token", "--tls-certificate", "x"); code != 2 {
+		t.Errorf("a key to be made beside a certificate: status %d, %s", code, errs)
+	}
+}
