@@ -119,7 +119,7 @@ func TestAndLimits(t *testing.T) {
 	}
 	l := list["fips140"].And(list["suiteb128"]).Limits()
 	want := Limits{Hash: kmip.HashingAlgorithmSHA384, ServerIV: true, GCMUses: 32, SameMGF: true, ShortSalt: true, HMACBits: 128, DeriveBits: 128,
-		OutputBits: 128, Salt: 16, Iterations: 10000, Password: 14, NoPlainWrapping: true, Strength: StrengthRefused, X509Only: true, Columns: true}
+		OutputBits: 128, Salt: 16, Iterations: 10000, Password: 14, NoPlainWrapping: true, Strength: StrengthRefused, Exponents: true, X509Only: true, Columns: true}
 	if l != want {
 		t.Errorf("got %+v, want %+v", l, want)
 	}

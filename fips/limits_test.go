@@ -9,7 +9,7 @@ import (
 // The numbers and manners of each policy, pinned.
 func TestLimits(t *testing.T) {
 	sb := Limits{Hash: kmip.HashingAlgorithmSHA384, ServerIV: true, GCMUses: 32, SameMGF: true, ShortSalt: true, HMACBits: 256,
-		DeriveBits: 256, OutputBits: 256, NoPlainWrapping: true, Strength: StrengthRefused, X509Only: true}
+		DeriveBits: 256, OutputBits: 256, NoPlainWrapping: true, Strength: StrengthRefused, Exponents: true, X509Only: true}
 	sb128 := sb
 	sb128.HMACBits, sb128.DeriveBits, sb128.OutputBits, sb128.Columns = 128, 128, 128, true
 	cnsa := sb
@@ -17,7 +17,7 @@ func TestLimits(t *testing.T) {
 	for name, want := range map[string]Limits{
 		"default": {},
 		"fips140": {Hash: kmip.HashingAlgorithmSHA256, ServerIV: true, GCMUses: 32, SameMGF: true, ShortSalt: true, HMACBits: 112,
-			DeriveBits: 112, OutputBits: 112, Salt: 16, Iterations: 10000, Password: 14, NoPlainWrapping: true, Strength: StrengthWarned},
+			DeriveBits: 112, OutputBits: 112, Salt: 16, Iterations: 10000, Password: 14, NoPlainWrapping: true, Strength: StrengthWarned, Exponents: true},
 		"suiteb128": sb128, "suiteb192": sb, "cnsa1": cnsa, "cnsa2": cnsa,
 	} {
 		p, err := ByName(name)

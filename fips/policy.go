@@ -215,6 +215,7 @@ func (l Limits) and(m Limits) Limits {
 	l.NoPlainWrapping = l.NoPlainWrapping || m.NoPlainWrapping
 	l.Strength = max(l.Strength, m.Strength)
 	l.Columns = l.Columns || m.Columns
+	l.Exponents = l.Exponents || m.Exponents
 	l.X509Only = l.X509Only || m.X509Only
 	return l
 }

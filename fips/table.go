@@ -84,6 +84,8 @@ type Limits struct {
 	// Encoding) is refused.
 	NoPlainWrapping bool     `json:"no_ttlv_encoding,omitempty"`
 	Strength        Strength `json:"wrapping_strength,omitempty"`
+	// Exponents: a public exponent of RSA is odd, at least 65537 and less than 2^256 (FIPS 186-5 section A.1.1).
+	Exponents bool `json:"fips186_exponents,omitempty"`
 	// X509Only: no other Certificate Type is kept.
 	X509Only bool `json:"x509_only,omitempty"`
 	// Columns: a key is wrapped by one of the same column of Suite B (128 or 256 bits of AES).

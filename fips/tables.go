@@ -189,7 +189,7 @@ func fips140() *table {
 		{kmip.DerivationMethodNIST800_108DPI, terms{uses: of(Derive), source: sp108}},
 	}
 	t.limits = Limits{Hash: kmip.HashingAlgorithmSHA256, ServerIV: true, GCMUses: 32, SameMGF: true, ShortSalt: true, HMACBits: 112,
-		DeriveBits: 112, OutputBits: 112, Salt: 16, Iterations: 10000, Password: 14, NoPlainWrapping: true, Strength: StrengthWarned}
+		DeriveBits: 112, OutputBits: 112, Salt: 16, Iterations: 10000, Password: 14, NoPlainWrapping: true, Strength: StrengthWarned, Exponents: true}
 	return t
 }
 
@@ -248,7 +248,7 @@ func suiteB(name, source string, columns ...column) *table {
 	}
 	last := columns[len(columns)-1]
 	t.limits = Limits{Hash: last.hash, ServerIV: true, GCMUses: 32, SameMGF: true, ShortSalt: true, HMACBits: columns[0].aes,
-		DeriveBits: columns[0].aes, OutputBits: columns[0].aes, NoPlainWrapping: true, Strength: StrengthRefused, Columns: len(columns) > 1, X509Only: true}
+		DeriveBits: columns[0].aes, OutputBits: columns[0].aes, NoPlainWrapping: true, Strength: StrengthRefused, Columns: len(columns) > 1, Exponents: true, X509Only: true}
 	return t
 }
 

@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"time"
 
+	"kmipd/fips"
 	"kmipd/hsm"
 	"kmipd/keystore/keyform"
 	"kmipd/kmip"
@@ -247,13 +248,18 @@ func (s *Store) checkChain(a *authority, chain [][]byte) error {
 		if !c.IsCA || !c.BasicConstraintsValid || c.KeyUsage&x509.KeyUsageCertSign == 0 {
 			return fmt.Errorf("certificate %d of the chain is not that of an authority (basic constraints, key usage)", i+1)
 		}
+		signer := c.PublicKey // of a root, or of an authority above that is not told
 		if above != nil {
+			signer = above.PublicKey
 			if !bytes.Equal(c.RawIssuer, above.RawSubject) {
 				return fmt.Errorf("certificate %d of the chain was not issued by the next one", i+1)
 			}
 			if err := c.CheckSignatureFrom(above); err != nil {
 				return fmt.Errorf("certificate %d of the chain was not signed by the next one: %w", i+1, err)
 			}
+		}
+		if err := s.allowsAuthority(c, signer, above != nil || bytes.Equal(c.RawIssuer, c.RawSubject)); err != nil {
+			return fmt.Errorf("certificate %d of the chain: %w", i+1, err)
 		}
 		above = c
 	}
@@ -268,6 +274,21 @@ func (s *Store) checkChain(a *authority, chain [][]byte) error {
 		return errors.New("the authority's certificate is not valid now")
 	}
 	return nil
+}
+
+// allowsAuthority asks the policy about a certificate of an authority: its key, and the signature on it by a key that is
+// known or not.
+func (s *Store) allowsAuthority(c *x509.Certificate, signer crypto.PublicKey, known bool) error {
+	if !s.policy.Strict() {
+		return nil
+	}
+	if err := allowsPublic(s.policy, fips.Verify, c.PublicKey); err != nil {
+		return err
+	}
+	if !known {
+		return allowsSigned(s.policy, fips.Verify, c.SignatureAlgorithm)
+	}
+	return allowsOwn(s.policy, fips.Verify, c.SignatureAlgorithm, signer)
 }
 
 // equalKeys compares two public keys.

@@ -30,7 +30,7 @@ func (s *Store) certificateWork(call *kmip.Call, o object, in *intake, cert *kmi
 	if err != nil {
 		return nil, err
 	}
-	if err := s.allowCertificate(call, o, facts.Type, cert.CertificateValue); err != nil {
+	if err := s.allowCertificate(call, o, facts, cert.CertificateValue); err != nil {
 		return nil, err
 	}
 	if err := o.certified(facts); err != nil {

@@ -8,6 +8,7 @@ import (
 	"crypto/x509/pkix"
 	"time"
 
+	"kmipd/fips"
 	"kmipd/hsm"
 	"kmipd/keystore/keyform"
 	"kmipd/kmip"
@@ -95,6 +96,9 @@ func (s *Store) certify(ctx context.Context, call *kmip.Call, n *issuing) error 
 		return err
 	}
 	o, w := n.cert, n.wish
+	if err := s.allowObject(call, fips.Generate, o); err != nil {
+		return err
+	}
 	if err := o.checkDates(); err != nil {
 		return err
 	}

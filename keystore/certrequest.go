@@ -63,7 +63,7 @@ func readPKCS10(pol *fips.Policy, der []byte) (*wish, error) {
 	if err != nil {
 		return nil, notSigned("it is not PKCS#10", err)
 	}
-	if err := allowsRequest(pol, csr.SignatureAlgorithm); err != nil {
+	if err := allowsRequest(pol, csr.SignatureAlgorithm, csr.PublicKey); err != nil {
 		return nil, err
 	}
 	if err := csr.CheckSignature(); err != nil {

@@ -236,6 +236,9 @@ func (s *Store) gcm(ctx context.Context, pol *fips.Policy, key tokenKey, decrypt
 	if err != nil {
 		return nil, nil, err
 	}
+	if own := pol.Limits().ServerIV; own && len(iv) < 12 {
+		return nil, nil, badField("IV/Counter/Nonce must have at least 96 bits with GCM by policy %s", pol.Name())
+	}
 	if len(iv) < 1 || len(iv) > 128 {
 		return nil, nil, badField("IV/Counter/Nonce must have 1 to 128 octets with GCM")
 	}

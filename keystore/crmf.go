@@ -43,7 +43,7 @@ func readCRMF(pol *fips.Policy, der []byte) (*wish, error) {
 	if err != nil {
 		return nil, notSigned("key or signature algorithm is not supported", err)
 	}
-	if err := allowsRequest(pol, signed.SignatureAlgorithm); err != nil {
+	if err := allowsRequest(pol, signed.SignatureAlgorithm, signed.PublicKey); err != nil {
 		return nil, err
 	}
 	check := x509.Certificate{PublicKey: signed.PublicKey}

@@ -39,6 +39,7 @@ const (
 	tagFrameKey   ttlv.Tag = 0x540208
 	tagFrameSeal  ttlv.Tag = 0x540209 // 540207 and 540208 are of split keys
 	tagFramePFX   ttlv.Tag = 0x54020A
+	tagFrameOdd   ttlv.Tag = 0x54020B
 )
 
 func (f *frame) encode() []byte {
@@ -55,6 +56,9 @@ func (f *frame) encode() []byte {
 	b = ttlv.AppendBool(b, tagFrameWhole, f.structured)
 	if f.sealed {
 		b = ttlv.AppendBool(b, tagFrameSeal, true)
+	}
+	if f.facts.Irregular {
+		b = ttlv.AppendBool(b, tagFrameOdd, true)
 	}
 	if f.container {
 		b = ttlv.AppendBool(b, tagFramePFX, true)
@@ -110,6 +114,8 @@ func (o object) frame() (*frame, error) {
 			f.whole = int(m.Int())
 		case tagFrameSeal:
 			f.sealed = m.Bool()
+		case tagFrameOdd:
+			f.facts.Irregular = m.Bool()
 		case tagFramePFX:
 			f.container = m.Bool()
 		case kmip.TagKeyWrappingData:

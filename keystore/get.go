@@ -175,7 +175,11 @@ func (s *Store) keyBlock(ctx context.Context, call *kmip.Call, o object, f *fram
 		return nil, badField("Key Wrap Type is unknown")
 	}
 	pol := s.policyOf(call)
-	if err := pol.AllowFormat(cmp0(req.KeyFormatType, f.facts.Format)); err != nil {
+	format := cmp0(req.KeyFormatType, f.facts.Format)
+	if f.asPKCS12(req) && req.KeyWrappingSpecification == nil {
+		format = kmip.KeyFormatTypePKCS12
+	}
+	if err := pol.AllowFormat(format); err != nil {
 		return nil, err
 	}
 	if o.Handle.Class == 0 {

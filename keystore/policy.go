@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"kmipd/fips"
+	"kmipd/keystore/keyform"
 	"kmipd/kmip"
 	"kmipd/kmip/ttlv"
 )
@@ -55,11 +56,19 @@ func (s *Store) policyOf(call *kmip.Call) *fips.Policy {
 	return p
 }
 
-// allowKey asks the policy about the use of an object's key: algorithm, length and curve.
+// allowKey asks the policy about the use of an object's key: algorithm, length, curve and exponent, as they were found in
+// the key itself and not as attributes say.
 func (s *Store) allowKey(call *kmip.Call, use fips.Use, o object) error {
 	pol := s.policyOf(call)
-	if err := allowed(pol, use, o.algorithm(), o.length(), o.given().Curve); err != nil {
+	facts, err := o.facts()
+	if err != nil {
 		return err
+	}
+	if err := allowed(pol, use, o.algorithm(), o.length(), facts.Curve); err != nil {
+		return err
+	}
+	if facts.Irregular && pol.Limits().Exponents {
+		return denied("%s", exponentRule(pol))
 	}
 	if pol.LegacyUse(use, o.algorithm(), o.length()) {
 		s.log.Warn().Str("uid", o.UID).Str("client", call.Caller.Client).Stringer("use", use).Str("policy", pol.Name()).Msg("legacy-use")
@@ -67,12 +76,31 @@ func (s *Store) allowKey(call *kmip.Call, use fips.Use, o object) error {
 	return nil
 }
 
-// allowed asks a policy about algorithm, length and, for keys that have one, curve.
+// facts are what the key itself tells; for keys on elliptic curves and RSA keys alone, as others have no more than algorithm
+// and length.
+func (o object) facts() (keyform.Facts, error) {
+	if a := o.algorithm(); !ec(a) && a != kmip.CryptographicAlgorithmRSA {
+		return keyform.Facts{}, nil
+	}
+	f, err := o.frame()
+	if err != nil {
+		return keyform.Facts{}, err
+	}
+	return f.facts, nil
+}
+
+// exponentRule is what strict policies say of the public exponents of RSA (FIPS 186-5 section A.1.1).
+func exponentRule(pol *fips.Policy) string {
+	return "the Public Exponent of an RSA key must be odd, at least 65537 and less than 2^256 by policy " + pol.Name()
+}
+
+// allowed asks a policy about algorithm, length and, for keys that have one, curve. A curve without a name is none that a
+// strict policy allows.
 func allowed(pol *fips.Policy, use fips.Use, a kmip.CryptographicAlgorithm, bits int, curve kmip.RecommendedCurve) error {
 	if err := pol.Allow(use, a, bits); err != nil {
 		return err
 	}
-	if ec(a) && curve != 0 {
+	if ec(a) {
 		return pol.AllowCurve(use, curve)
 	}
 	return nil
@@ -106,7 +134,11 @@ func (s *Store) allowAttribute(call *kmip.Call, o object, r *rule, v ttlv.Item) 
 		return allowParameters(pol, v)
 	case kmip.TagCryptographicUsageMask:
 		a, bits := o.algorithm(), o.length()
-		state, _ := pol.StateOf(a, bits, o.given().Curve, call.Now)
+		facts, err := o.facts()
+		if err != nil {
+			return err
+		}
+		state, _ := pol.StateOf(a, bits, facts.Curve, call.Now)
 		if mask := kmip.CryptographicUsageMask(v.Int()); a != 0 && state != fips.Approved && mask&^processing&^o.usage() != 0 {
 			return badField("Cryptographic Usage Mask must not let a %s key protect by policy %s", state, pol.Name())
 		}
@@ -119,6 +151,9 @@ func (s *Store) allowAttribute(call *kmip.Call, o object, r *rule, v ttlv.Item) 
 func allowsPublic(pol *fips.Policy, use fips.Use, public crypto.PublicKey) error {
 	switch k := public.(type) {
 	case *rsa.PublicKey:
+		if pol.Limits().Exponents && (k.E < 65537 || k.E%2 == 0) {
+			return badField("%s", exponentRule(pol))
+		}
 		return pol.Allow(use, kmip.CryptographicAlgorithmRSA, k.N.BitLen())
 	case *ecdsa.PublicKey:
 		bits := k.Curve.Params().BitSize
@@ -166,11 +201,26 @@ func allowsSigned(pol *fips.Policy, use fips.Use, a x509.SignatureAlgorithm) err
 	if !ok {
 		return badField("the signature algorithm is not supported")
 	}
-	if err := pol.AllowHash(use, h); err != nil {
+	relied := use
+	if use == fips.Import {
+		relied = fips.Verify // hashes are not kept
+	}
+	if err := pol.AllowHash(relied, h); err != nil {
 		return err
 	}
 	if a == x509.PureEd25519 {
 		return pol.Allow(use, kmip.CryptographicAlgorithmEd25519, 256)
 	}
 	return pol.AllowSignature(use, x509Signatures[a])
+}
+
+// allowsOwn asks a policy about a signature and the key that made it: hash and curve of ECDSA belong together.
+func allowsOwn(pol *fips.Policy, use fips.Use, a x509.SignatureAlgorithm, signer crypto.PublicKey) error {
+	if err := allowsSigned(pol, use, a); err != nil {
+		return err
+	}
+	if k, ok := signer.(*ecdsa.PublicKey); ok {
+		return pol.AllowPair(use, k.Curve.Params().BitSize, signatureHashes[a])
+	}
+	return nil
 }

@@ -1,10 +1,13 @@
 package keystore
 
 import (
+	"bytes"
+	"crypto"
 	"crypto/x509"
 
 	"kmipd/fips"
 	"kmipd/hsm"
+	"kmipd/keystore/keyform"
 	"kmipd/kmip"
 	"kmipd/kmip/ttlv"
 )
@@ -39,8 +42,17 @@ const processing = kmip.CryptographicUsageMaskDecrypt | kmip.CryptographicUsageM
 // for old keys must be made for processing alone.
 func (s *Store) allowImport(call *kmip.Call, o object, f *frame) error {
 	pol, a, bits := s.policyOf(call), f.facts.Algorithm, f.facts.Bits
-	if err := allowed(pol, fips.Import, a, bits, f.facts.Curve); err != nil {
+	if a == 0 {
+		if pol.Strict() && (tSym|tPub|tPriv)&typeBit(o.ObjectType) != 0 {
+			return badField("Cryptographic Algorithm is needed by policy %s", pol.Name())
+		}
+		return nil
+	}
+	if err := allowed(pol, fips.Import, a, bits, cmp0(f.facts.Curve, o.given().Curve)); err != nil {
 		return err
+	}
+	if f.facts.Irregular && pol.Limits().Exponents {
+		return badField("%s", exponentRule(pol))
 	}
 	if err := legacyMask(pol, a, bits, o.usage()); err != nil {
 		return err
@@ -59,34 +71,48 @@ func legacyMask(pol *fips.Policy, a kmip.CryptographicAlgorithm, bits int, mask 
 	return nil
 }
 
-// allowCertificate asks about a certificate that comes in: its kind, its key and the signature on it.
-func (s *Store) allowCertificate(call *kmip.Call, o object, kind kmip.CertificateType, value []byte) error {
+// allowCertificate asks about a certificate that comes in: its kind, its key and the signature on it. A strict policy keeps
+// no X.509 certificate whose key or signature has no name. The hash of a PSS signature stands beside its name; of a
+// certificate that Go does not read, it cannot be told.
+func (s *Store) allowCertificate(call *kmip.Call, o object, facts *keyform.CertificateFacts, value []byte) error {
 	pol := s.policyOf(call)
 	if err := s.allowObject(call, fips.Import, o); err != nil || !pol.Strict() {
 		return err
 	}
-	cert, err := x509.ParseCertificate(value)
-	if err != nil || kind != kmip.CertificateTypeX509 {
+	if facts.Type != kmip.CertificateTypeX509 {
 		if pol.Limits().X509Only {
-			return badField("Certificate Type must be X.509, with a key and signature that are allowed, by policy %s", pol.Name())
+			return badField("Certificate Type must be X.509 by policy %s", pol.Name())
 		}
 		return nil
 	}
-	if err := allowsPublic(pol, fips.Import, cert.PublicKey); err != nil {
+	if err := allowed(pol, fips.Import, facts.Algorithm, facts.Bits, facts.Curve); err != nil {
 		return err
+	}
+	if facts.Irregular && pol.Limits().Exponents {
+		return badField("%s", exponentRule(pol))
+	}
+	cert, err := x509.ParseCertificate(value)
+	if err != nil {
+		return pol.AllowSignature(fips.Import, facts.SignatureAlgorithm)
+	}
+	if _, ok := signatureHashes[cert.SignatureAlgorithm]; !ok {
+		return pol.AllowSignature(fips.Import, facts.SignatureAlgorithm)
+	}
+	if bytes.Equal(cert.RawIssuer, cert.RawSubject) {
+		return allowsOwn(pol, fips.Import, cert.SignatureAlgorithm, cert.PublicKey)
 	}
 	return allowsSigned(pol, fips.Import, cert.SignatureAlgorithm)
 }
 
-// allowsRequest asks about the signature of a certificate request: as of a new one in strict policies.
-func allowsRequest(pol *fips.Policy, a x509.SignatureAlgorithm) error {
+// allowsRequest asks about the signature of a certificate request by its own key: as of a new one in strict policies.
+func allowsRequest(pol *fips.Policy, a x509.SignatureAlgorithm, key crypto.PublicKey) error {
 	if _, ok := signatureHashes[a]; !ok {
 		return notSigned("its signature algorithm is not supported", nil)
 	}
 	if pol.Strict() {
-		return allowsSigned(pol, fips.Sign, a)
+		return allowsOwn(pol, fips.Sign, a, key)
 	}
-	return allowsSigned(pol, fips.Verify, a)
+	return allowsOwn(pol, fips.Verify, a, key)
 }
 
 // allowCipher asks about the mode and padding of Encrypt and Decrypt.

@@ -181,10 +181,10 @@ func (s *Store) describeKey(call *kmip.Call, o object, f *frame) error {
 		o.put("Cryptographic Length", intValue(int32(8*f.facts.Octets)))
 		return o.checkDates()
 	}
+	if err := s.allowImport(call, o, f); err != nil {
+		return err
+	}
 	if f.facts.Algorithm != 0 {
-		if err := s.allowImport(call, o, f); err != nil {
-			return err
-		}
 		o.put("Cryptographic Algorithm", enumValue(f.facts.Algorithm))
 	}
 	if f.facts.Bits != 0 {
@@ -316,6 +316,9 @@ func (s *Store) registerTemplate(ctx context.Context, call *kmip.Call, o object,
 	}
 	if o.get("Name").IsZero() {
 		return badField("a Template needs a Name")
+	}
+	if err := s.allowObject(call, fips.Import, o); err != nil {
+		return err
 	}
 	if err := in.finish(s, call, o); err != nil {
 		return err

@@ -72,6 +72,9 @@ func (s *Store) openContainer(ctx context.Context, call *kmip.Call, o object, kb
 	if v.Type != ttlv.ByteString || len(v.Value) == 0 {
 		return nil, badField("Key Material of Key Format Type PKCS#12 must be a Byte String that is not empty")
 	}
+	if pol := s.policyOf(call); pol.Strict() && weakPFX(v.Value) {
+		return nil, badField("a PKCS#12 container must be encrypted with AES, as PBES2 of PKCS#5 has it, by policy %s", pol.Name())
+	}
 	password, err := s.pkcs12Password(ctx, call, o)
 	if kmip.ReasonOf(err) == kmip.ResultReasonItemNotFound {
 		return nil, badField("the PKCS#12 Password Link does not name Secret Data")

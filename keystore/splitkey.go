@@ -86,6 +86,7 @@ type undivided struct {
 	format    kmip.KeyFormatType
 	algorithm kmip.CryptographicAlgorithm
 	bits      int
+	curve     kmip.RecommendedCurve
 	usage     *kmip.CryptographicUsageMask // nil for a new key: the request has it
 	sensitive bool
 }
@@ -132,7 +133,7 @@ func (s *Store) wholeOf(ctx context.Context, call *kmip.Call, uid string) (*undi
 		return nil, err
 	}
 	defer value.Wipe()
-	k := &undivided{algorithm: o.algorithm(), bits: o.length(), usage: ptr(o.usage()), sensitive: o.flag("Sensitive")}
+	k := &undivided{algorithm: o.algorithm(), bits: o.length(), curve: f.facts.Curve, usage: ptr(o.usage()), sensitive: o.flag("Sensitive")}
 	kb, err := keyform.Encode(&f.facts, value, keyform.Want{Version: kmip.V1_4})
 	if err == nil && kb.KeyValue.Find(kmip.TagKeyMaterial).Type != ttlv.ByteString {
 		// A structure cannot be split: its octets can.
@@ -200,6 +201,11 @@ func (s *Store) commitParts(ctx context.Context, call *kmip.Call, h *sharing, k 
 	classes := make([]hsm.Class, len(parts))
 	for i, o := range parts {
 		k.describe(o)
+		if k.algorithm != 0 {
+			if err := allowed(s.policyOf(call), strictly(s.policyOf(call), fips.Generate), k.algorithm, k.bits, k.curve); err != nil {
+				return err
+			}
+		}
 		if err := errors.Join(s.allowObject(call, fips.Generate, o), s.restrain(call, o)); err != nil {
 			return err
 		}

@@ -146,7 +146,8 @@ func (s *Store) validity(ctx context.Context, pol *fips.Policy, links []chainLin
 		if err != nil {
 			return 0, err
 		}
-		if !fine || i+1 < len(chain) && l.cert.CheckSignatureFrom(chain[i+1].cert) != nil {
+		if !fine || i+1 < len(chain) && (l.cert.CheckSignatureFrom(chain[i+1].cert) != nil ||
+			allowsOwn(pol, fips.Verify, l.cert.SignatureAlgorithm, chain[i+1].cert.PublicKey) != nil) {
 			return kmip.ValidityIndicatorInvalid, nil
 		}
 	}

@@ -295,6 +295,8 @@ func (s *Store) registerUnwrapped(ctx context.Context, call *kmip.Call, o object
 	f.facts.Format = kb.KeyFormatType
 	if o.ObjectType == kmip.ObjectTypeSecretData {
 		f.facts.Bits = 0
+	} else if err := s.allowImport(call, o, f); err != nil { // and again when the token tells the length
+		return err
 	}
 	if err := in.registered(o, true); err != nil {
 		return err

@@ -17,6 +17,7 @@ type CertificateFacts struct {
 	Algorithm kmip.CryptographicAlgorithm
 	Bits      int
 	Curve     kmip.RecommendedCurve
+	Irregular bool // as in Facts
 	// SignatureAlgorithm is 0 for a signature that KMIP has no name for.
 	SignatureAlgorithm kmip.DigitalSignatureAlgorithm
 	// UsageMask is what the keyUsage extension allows the public key; 0 when the certificate has none.
@@ -190,7 +191,7 @@ func (f *CertificateFacts) readKey(spki []byte) bool {
 	f.SPKI = spki
 	in := input{object: kmip.ObjectTypePublicKey, format: kmip.KeyFormatTypeX509, material: octetString(spki)}
 	if k, err := in.spkiPublic(); err == nil {
-		f.Algorithm, f.Bits, f.Curve, f.SPKI = k.Algorithm, k.Bits, k.Curve, k.Value
+		f.Algorithm, f.Bits, f.Curve, f.Irregular, f.SPKI = k.Algorithm, k.Bits, k.Curve, k.Irregular, k.Value
 	}
 	return true
 }

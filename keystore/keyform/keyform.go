@@ -59,6 +59,9 @@ type Facts struct {
 	Algorithm kmip.CryptographicAlgorithm // 0 only where KMIP asks for none (Secret Data, Split Key, PGP Key)
 	Bits      int                         // Cryptographic Length
 	Curve     kmip.RecommendedCurve       // elliptic curve keys on a curve that has a name; else 0
+	// Irregular tells an RSA key whose public exponent is not known to be odd, at least 65537 and less than 2^256
+	// (FIPS 186-5 section A.1.1).
+	Irregular bool
 	// Token is the CKA_KEY_TYPE to store the key under; 0 exactly when Form is FormOpaque.
 	Token hsm.KeyType
 	// Octets is the length of the value. For secret keys it is what hsm wants for its Bits, times 8: a 3DES key has

@@ -11,6 +11,7 @@ import (
 var (
 	bigOne = big.NewInt(1)
 	bigTwo = big.NewInt(2)
+	bigF4  = big.NewInt(65537)
 
 	oidRSA = []byte{0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01} // rsaEncryption
 )
@@ -69,6 +70,11 @@ func (k *rsaKey) pkcs8() hsm.Material {
 // publicValid is what every RSA public key fulfils: odd numbers, and an exponent within the modulus.
 func (k *rsaKey) publicValid() bool {
 	return k.n.Bit(0) == 1 && k.n.BitLen() >= 16 && k.e.Bit(0) == 1 && k.e.Cmp(bigTwo) > 0 && k.e.Cmp(k.n) < 0
+}
+
+// irregular tells a public exponent that FIPS 186-5 section A.1.1 does not allow, or that is not known.
+func (k *rsaKey) irregular() bool {
+	return k.e == nil || k.e.Bit(0) == 0 || k.e.Cmp(bigF4) < 0 || k.e.BitLen() > 256
 }
 
 // commonExponents are tried when a private key comes without its public exponent.
@@ -268,6 +274,14 @@ func (k *rsaKey) forToken() bool {
 // rsaPrivate makes a Key of RSA numbers and wipes them.
 func (in *input) rsaPrivate(k *rsaKey, shape Shape) (*Key, error) {
 	defer k.wipe()
+	key, err := in.rsaPrivateKey(k, shape)
+	if err == nil {
+		key.Irregular = k.irregular()
+	}
+	return key, err
+}
+
+func (in *input) rsaPrivateKey(k *rsaKey, shape Shape) (*Key, error) {
 	if k.n != nil && k.n.BitLen() > maxRSABits {
 		return in.opaqueKey(kmip.CryptographicAlgorithmRSA, k.n.BitLen(), 0)
 	}
@@ -287,6 +301,14 @@ func (in *input) rsaPrivate(k *rsaKey, shape Shape) (*Key, error) {
 }
 
 func (in *input) rsaPublic(k *rsaKey) (*Key, error) {
+	key, err := in.rsaPublicKey(k)
+	if err == nil {
+		key.Irregular = k.irregular()
+	}
+	return key, err
+}
+
+func (in *input) rsaPublicKey(k *rsaKey) (*Key, error) {
 	if !k.publicValid() {
 		return nil, invalid("Key Material is not an RSA public key")
 	}
