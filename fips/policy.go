@@ -267,7 +267,7 @@ func (t *table) allow(use Use, algorithm kmip.CryptographicAlgorithm, bits int) 
 	if t.keys == nil {
 		return nil
 	}
-	known := false
+	known, old := false, false
 	for _, r := range t.keys {
 		switch {
 		case r.algorithm != algorithm:
@@ -278,10 +278,15 @@ func (t *table) allow(use Use, algorithm kmip.CryptographicAlgorithm, bits int) 
 			return nil
 		case r.uses.Has(use):
 			return t.refusal(use, true, "Cryptographic Algorithm %s with Cryptographic Length %d is not allowed since %s", algorithm, bits, r.until.Format(time.DateOnly))
+		default:
+			old = true // an old key, without leave to take those in
 		}
 	}
 	if t.open && (use == Import || use == Derive) {
 		return nil // odd lengths of known algorithms too: they are stored as generic secrets
+	}
+	if old {
+		return t.refusal(use, true, "Cryptographic Algorithm %s with Cryptographic Length %d is not allowed without the switch %s", algorithm, bits, LegacyImport)
 	}
 	if known {
 		return t.refusal(use, true, "Cryptographic Length %d is not allowed for %s", bits, algorithm)

@@ -68,7 +68,7 @@ func (s *Store) replacement(call *kmip.Call, old object, levels []level, offset 
 	gone := replaced{object: old, before: old.Clone()}
 	kept := level{shared: true}
 	for _, a := range old.Attributes {
-		if inherited(a.Name) && !(offset != nil && lifeDate(a.Name)) {
+		if inherited(a.Name) && !s.laxer(call, old, a) && !(offset != nil && lifeDate(a.Name)) {
 			a.Value = a.Value.Clone()
 			kept.attrs = append(kept.attrs, a)
 		}

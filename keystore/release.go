@@ -3,6 +3,7 @@ package keystore
 import (
 	"kmipd/fips"
 	"kmipd/kmip"
+	"kmipd/metadata"
 )
 
 // Release is how far key material may leave the server (architecture section 3).
@@ -80,6 +81,19 @@ func (s *Store) restrain(call *kmip.Call, o object) error {
 		return badField("Sensitive must be true: the release policy is %s", r)
 	}
 	return nil
+}
+
+// laxer tells an attribute of an older object by which it leaves more easily than the release policy has it now. The object
+// that takes its place does not inherit it.
+func (s *Store) laxer(call *kmip.Call, o object, a metadata.Attribute) bool {
+	switch r := s.releaseOf(call); {
+	case !o.bears() || r == ReleaseClear:
+	case a.Name == "Sensitive":
+		return !a.Value.Bool()
+	case a.Name == "Extractable":
+		return r == ReleaseNone && a.Value.Bool()
+	}
+	return false
 }
 
 // mayRelease refuses what the release policy does not let leave, whatever the object's attributes say: objects may be older
