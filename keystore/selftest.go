@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"kmipd/fips"
 	"kmipd/hsm"
 	"kmipd/kmip"
 )
@@ -109,9 +110,6 @@ type Health struct {
 // Health may be called at any time.
 func (s *Store) Health() Health { return Health{s.guard.Status(), s.drift.list()} }
 
-// TokenInfo is the token's identity with the capabilities that are not blocked.
-func (s *Store) TokenInfo() hsm.Info { return s.token.Info() }
-
 // inOrder refuses everything in the error state. Query and Discover Versions do not ask.
 func (s *Store) inOrder() error {
 	return toKMIP(s.guard.Check())
@@ -173,7 +171,7 @@ func hasHMAC256(token hsm.Token) bool {
 	return false
 }
 
-// offers tells what Query leaves out: operations for which no mechanism is left.
+// unavailable is what Query leaves out: operations for which no mechanism is left.
 func (s *Store) unavailable() []kmip.Operation {
 	caps := s.token.Info().Capabilities
 	var out []kmip.Operation
@@ -190,4 +188,18 @@ func (s *Store) unavailable() []kmip.Operation {
 		out = append(out, kmip.OperationDeriveKey)
 	}
 	return out
+}
+
+// Facts are what an auditor asks of the running system: policy, both cryptographic modules, self-tests and drift. Reports
+// and Query Validations read them.
+type Facts struct {
+	Policy string `json:"policy"`
+	fips.Evidence
+	Identity hsm.Identity `json:"token_identity"`
+	Health
+}
+
+// Facts may be called at any time.
+func (s *Store) Facts() Facts {
+	return Facts{s.policy.Name(), s.cfg.Evidence, s.token.Info().Identity, s.Health()}
 }

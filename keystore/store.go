@@ -66,6 +66,8 @@ type Config struct {
 	Release Release
 	// SelfTestInterval is the time between two self-tests; 0 for none on schedule.
 	SelfTestInterval time.Duration
+	// Evidence is what was found about the cryptographic modules at start.
+	Evidence fips.Evidence
 	// TestPairs tests each generated key pair for consistency before it is published.
 	TestPairs bool
 	// Courier carries Notify and Put to the endpoints of clients; nil for nobody, and they wait.

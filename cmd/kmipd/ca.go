@@ -228,6 +228,9 @@ func (c *source) onToken(ctx context.Context, s streams, command string, body []
 	if c.TokenModule == "" {
 		c.TokenModule = hsm.FindModule()
 	}
+	if err := secureModule(c.policyNames(), c.AllowUncertifiedModule); err != nil {
+		return nil, err
+	}
 	if errs := c.checkToken(); len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}

@@ -57,6 +57,9 @@ func admin(ctx context.Context, keys *keystore.Store, command string, body []byt
 	if out, ok, err := adminJob(ctx, keys, command, r.ID); ok {
 		return out, err
 	}
+	if out, ok, err := adminFIPS(ctx, keys, command); ok {
+		return out, err
+	}
 	if out, ok, err := adminEndpoint(ctx, keys, command, &r); ok {
 		return out, err
 	}

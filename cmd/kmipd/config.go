@@ -20,54 +20,62 @@ import (
 // config is everything that an operator sets. Each field has one name: max_batch in the file is
 // KMIPD_MAX_BATCH in the environment and --max-batch on the command line, in rising precedence.
 type config struct {
-	Listen              string
-	DataDir             string
-	Policy              string
-	PolicySwitches      []string
-	PolicyFile          string
-	Release             string
-	tables              tables
-	AdminSocket         string
-	TLSCertificate      string
-	TLSKey              string
-	TLSClientCA         string
-	TLSCRL              []string
-	TLSCRLMode          string
-	AllowSoftwareTLSKey bool
-	TokenModule         string
-	TokenLabel          string
-	TokenSerial         string
-	TokenPINFile        string
-	TokenLock           string
-	TokenSessions       int
-	RefuseComposed      bool
-	SoftHSMConf         string
-	LeaseTime           uint32
-	FreshGroup          string
-	AllowDestroy        bool
-	Credentials         string
-	Approve             []string
-	JobLifetime         time.Duration
-	JobWorkers          int
-	LogLevel            string
-	LogFormat           string
-	MaxConnections      int
-	MaxRequestSize      int
-	MaxBatch            int
-	HandshakeTime       time.Duration
-	ReadTimeout         time.Duration
-	WriteTimeout        time.Duration
-	IdleTimeout         time.Duration
-	RequestTimeout      time.Duration
-	ShutdownTimeout     time.Duration
-	TimeTolerance       time.Duration
-	CertificateProfiles string
-	CRLListen           string
-	CRLURL              string
-	CRLLife             time.Duration
-	courier             keystore.Courier // of serve; nil for commands, which leave messages to the server
+	Listen                 string
+	DataDir                string
+	Policy                 string
+	PolicySwitches         []string
+	PolicyFile             string
+	Release                string
+	tables                 tables
+	AdminSocket            string
+	TLSCertificate         string
+	TLSKey                 string
+	TLSClientCA            string
+	TLSCRL                 []string
+	TLSCRLMode             string
+	AllowSoftwareTLSKey    bool
+	TokenModule            string
+	TokenLabel             string
+	TokenSerial            string
+	TokenPINFile           string
+	TokenLock              string
+	TokenSessions          int
+	RefuseComposed         bool
+	SoftHSMConf            string
+	TokenCertificates      string
+	AllowUnvalidatedToken  bool
+	AllowUncertifiedModule bool
+	SelfTest               string
+	SelfTestInterval       time.Duration
+	SelfTestPairs          string
+	LeaseTime              uint32
+	FreshGroup             string
+	AllowDestroy           bool
+	Credentials            string
+	Approve                []string
+	JobLifetime            time.Duration
+	JobWorkers             int
+	LogLevel               string
+	LogFormat              string
+	MaxConnections         int
+	MaxRequestSize         int
+	MaxBatch               int
+	HandshakeTime          time.Duration
+	ReadTimeout            time.Duration
+	WriteTimeout           time.Duration
+	IdleTimeout            time.Duration
+	RequestTimeout         time.Duration
+	ShutdownTimeout        time.Duration
+	TimeTolerance          time.Duration
+	CertificateProfiles    string
+	CRLListen              string
+	CRLURL                 string
+	CRLLife                time.Duration
+	courier                keystore.Courier // of serve; nil for commands, which leave messages to the server
 	// certify is what serve made of them.
 	certify keystore.CertifyConfig
+	// found is what is known of the cryptographic modules.
+	found fips.Evidence
 	// devCA is the authority that serve makes when there is none; nil for no such.
 	devCA *keystore.NewAuthority
 }
@@ -95,6 +103,12 @@ func (c *config) define(f *pflag.FlagSet) {
 	f.IntVar(&c.TokenSessions, "token-sessions", 0, "PKCS#11 sessions at most; 0 for what the token and the processors suggest")
 	f.BoolVar(&c.RefuseComposed, "refuse-composed", false, "refuse what the token cannot do alone and the server would compose with key bytes in its memory")
 	f.StringVar(&c.SoftHSMConf, "softhsm-conf", "", "configuration file of SoftHSM2, for that module only")
+	f.StringVar(&c.TokenCertificates, "token-certificates", "", "TOML file of the validation certificates of tokens and what they cover")
+	f.BoolVar(&c.AllowUnvalidatedToken, "allow-unvalidated-token", false, "in strict policies, too: use a token that no certificate covers (development)")
+	f.BoolVar(&c.AllowUncertifiedModule, "allow-uncertified-module", false, "in strict policies, too: run with a version of Go's cryptographic module that has no active certificate")
+	f.StringVar(&c.SelfTest, "self-test", "start", "self-tests before anything is served: start or off")
+	f.DurationVar(&c.SelfTestInterval, "self-test-interval", 24*time.Hour, "time between two self-tests; 0 for none on schedule")
+	f.StringVar(&c.SelfTestPairs, "self-test-pairs", "auto", "test each generated key pair before it is published: on, off, or auto, which is on in strict policies")
 	f.Uint32Var(&c.LeaseTime, "lease-time", 0, "Lease Time of new objects in seconds; 0 gives them none")
 	f.StringVar(&c.FreshGroup, "fresh-group", "", "Object Group in which Locate makes a fresh AES-256 key when none is left")
 	f.BoolVar(&c.AllowDestroy, "allow-destroy", true, "let clients destroy objects")
@@ -204,7 +218,7 @@ func (c *source) relative() {
 		return
 	}
 	base := filepath.Dir(c.file)
-	makeRelative(base, &c.DataDir, &c.AdminSocket, &c.TLSCertificate, &c.TLSClientCA, &c.TokenPINFile, &c.SoftHSMConf, &c.CertificateProfiles, &c.PolicyFile)
+	makeRelative(base, &c.DataDir, &c.AdminSocket, &c.TLSCertificate, &c.TLSClientCA, &c.TokenPINFile, &c.SoftHSMConf, &c.CertificateProfiles, &c.PolicyFile, &c.TokenCertificates)
 	if !isTokenKey(c.TLSKey) {
 		makeRelative(base, &c.TLSKey)
 	}
@@ -241,6 +255,7 @@ func (c *config) check() error {
 		bad(err == nil, "%w", err)
 	}
 	errs = append(errs, c.checkToken()...)
+	errs = append(errs, c.checkSelfTests()...)
 	errs = append(errs, c.checkCertification()...)
 	bad(slices.Contains([]string{"verify", "ignore", "enrol"}, c.Credentials), "credentials: %q is none of verify, ignore, enrol", c.Credentials)
 	_, err = approvals(c.Approve)

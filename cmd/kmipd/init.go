@@ -53,6 +53,9 @@ func runInit(ctx context.Context, s streams, args []string) error {
 	if err := l.checkFlags(); err != nil {
 		return err
 	}
+	if err := secureModule([]string{l.policy}, true); err != nil { // it makes keys; whether the version is certified, serve asks
+		return err
+	}
 	if err := l.make(ctx, s); err != nil {
 		return err
 	}

@@ -1,3 +1,5 @@
+//go:debug fips140=off
+
 // Command kmipd is the KMIP server whose keys live on a PKCS#11 token, with its offline commands.
 package main
 
@@ -48,12 +50,14 @@ func commands() []command {
 		{"secret", "list|show|delete", "list, show and delete the secret data of clients", runSecret},
 		{"attribute", "show|set|delete", "show and update attributes of clients' objects", runAttribute},
 		{"put", "CLIENT UNIQUE-IDENTIFIER...", "send objects to a client's endpoint", runPut},
+		{"fips", "selftest|status", "run the self-tests; show the state of the cryptographic modules", runFIPS},
 		{"fsck", "", "compare token and records (server stopped); --repair mends what cannot lose a key", runFsck},
 		{"version", "", "print the version", runVersion},
 	}
 }
 
 func main() {
+	restart = restartProcess
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once, whatever it waits for

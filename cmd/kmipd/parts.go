@@ -96,6 +96,7 @@ func (c *config) keystore(meta *pebble.Store, token hsm.Token, log zerolog.Logge
 		LeaseTime: c.LeaseTime, FreshGroup: c.FreshGroup, AllowDestroy: c.AllowDestroy,
 		Credentials: keystore.CredentialMode(c.Credentials), Version: version, Build: goVersion(), Certify: c.certify,
 		Approve: approve, JobLifetime: c.JobLifetime, Courier: c.courier, Listeners: c.policies(),
+		SelfTestInterval: c.SelfTestInterval, TestPairs: c.testPairs(), Evidence: c.found,
 		Groups: groups, Release: keystore.Release(c.Release),
 	}, log), nil
 }

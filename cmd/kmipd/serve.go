@@ -37,7 +37,7 @@ func (c *source) prepare() error {
 	if err = errors.Join(err, c.check()); err != nil {
 		return fmt.Errorf("the configuration has problems:\n  %s", strings.ReplaceAll(err.Error(), "\n", "\n  "))
 	}
-	return nil
+	return secureModule(c.policyNames(), c.AllowUncertifiedModule)
 }
 
 // serve runs the server until ctx ends or a part of it fails. ready is called once
@@ -70,6 +70,9 @@ func (c *source) serve(ctx context.Context, s streams, ready func([]bound)) (err
 		defer cancel()
 		err = errors.Join(err, token.Close(end))
 	}()
+	if err := c.vet(token.Info(), log); err != nil {
+		return err
+	}
 	for _, id := range ids {
 		if err := id.openKey(ctx, token); err != nil {
 			return err
@@ -78,6 +81,9 @@ func (c *source) serve(ctx context.Context, s streams, ready func([]bound)) (err
 	c.courier = courier{notifier.Courier{Certificates: []tls.Certificate{ids[0].cert}, Secure: ids[0].rules.ApplyClient}}
 	keys, err := c.keystore(meta, token, log)
 	if err != nil {
+		return err
+	}
+	if err := c.selfTest(ctx, keys); err != nil {
 		return err
 	}
 	if err := keys.Start(ctx); err != nil {
