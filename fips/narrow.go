@@ -14,15 +14,15 @@ const narrowName = "operator"
 // Narrowing is what an operator leaves of a policy: for each field the values that remain, by their KMIP names. A list
 // that is not there leaves all; an empty one leaves nothing. It can take away and never add.
 type Narrowing struct {
-	Algorithms  map[string][]int `toml:"algorithms"` // algorithm to lengths in bits; no lengths: all
-	Curves      *[]string        `toml:"curves"`
-	Hashes      *[]string        `toml:"hashes"`
-	Modes       *[]string        `toml:"modes"`
-	Paddings    *[]string        `toml:"paddings"`
-	Signatures  *[]string        `toml:"signatures"`
-	Derivations *[]string        `toml:"derivations"`
-	Formats     *[]string        `toml:"formats"`
-	Objects     *[]string        `toml:"objects"`
+	Algorithms  map[string][]int `toml:"algorithms" json:"algorithms"` // algorithm to lengths in bits; no lengths: all
+	Curves      *[]string        `toml:"curves" json:"curves"`
+	Hashes      *[]string        `toml:"hashes" json:"hashes"`
+	Modes       *[]string        `toml:"modes" json:"modes"`
+	Paddings    *[]string        `toml:"paddings" json:"paddings"`
+	Signatures  *[]string        `toml:"signatures" json:"signatures"`
+	Derivations *[]string        `toml:"derivations" json:"derivations"`
+	Formats     *[]string        `toml:"formats" json:"formats"`
+	Objects     *[]string        `toml:"objects" json:"objects"`
 }
 
 // Narrow is the policy with what the operator left of it. The error lists every value that is not a KMIP name.
@@ -58,7 +58,9 @@ func (p *Policy) Narrow(n Narrowing) (*Policy, error) {
 		slices.Sort(unknown)
 		return nil, fmt.Errorf("no KMIP enumeration has the values %s", strings.Join(unknown, ", "))
 	}
-	return policyOf(p.name, append(slices.Clone(p.tables), t)...), nil
+	out := policyOf(p.name, append(slices.Clone(p.tables), t)...)
+	out.left = append(slices.Clone(p.left), n)
+	return out, nil
 }
 
 // enum is a KMIP enumeration.

@@ -16,6 +16,7 @@ type Policy struct {
 	name   string
 	tables []*table
 	limits Limits
+	left   []Narrowing // what operators left of it
 }
 
 // Switch is a named exception from a policy or a named option of it. Every switch that is on stands in the evidence.
@@ -249,8 +250,17 @@ func (t *table) refusal(use Use, ofKey bool, format string, args ...any) error {
 	if ofKey && t.name != defaultName && !making.Has(use) {
 		reason = kmip.ResultReasonPermissionDenied
 	}
-	return kmip.Errorf(reason, format+" by policy %s", append(args, t.name)...)
+	e := kmip.Errorf(reason, format+" by policy %s", append(args, t.name)...)
+	return e.Because(&Refused{t.name, fmt.Sprintf(format, args...)})
 }
+
+// Refused is the cause of a refusal by a policy, for logs and reports.
+type Refused struct{ policy, rule string }
+
+func (e *Refused) Error() string { return "policy " + e.policy }
+
+// Refusal names the policy and the rule in words. The source stands in the rows of the policy.
+func (e *Refused) Refusal() (policy, rule, source string) { return e.policy, e.rule, "" }
 
 // Allow tells whether a key of the algorithm and length (bits) may be used so. The refusal names the policy and the field:
 // Invalid Field for a new key, Permission Denied for the use of one that exists (Invalid Field in the default policy).

@@ -70,6 +70,8 @@ type Config struct {
 	Evidence fips.Evidence
 	// TestPairs tests each generated key pair for consistency before it is published.
 	TestPairs bool
+	// AllowWeakerPolicy lets Start take a policy that allows what the one of the last run did not.
+	AllowWeakerPolicy bool
 	// Courier carries Notify and Put to the endpoints of clients; nil for nobody, and they wait.
 	Courier Courier
 }
@@ -127,6 +129,9 @@ func New(meta metadata.Store, token hsm.Token, policy *fips.Policy, cfg Config, 
 // Start settles what a crash left between the two stores and starts the background loop, which Close ends.
 func (s *Store) Start(ctx context.Context) error {
 	if err := s.checkToken(ctx); err != nil {
+		return err
+	}
+	if err := s.checkMode(ctx); err != nil {
 		return err
 	}
 	if err := s.checkGroups(ctx); err != nil {
