@@ -2,6 +2,8 @@ package keystore
 
 import (
 	"context"
+	"crypto"
+	"crypto/ecdsa"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
@@ -22,6 +24,9 @@ import (
 func (s *Store) issue(ctx context.Context, pol *fips.Policy, a *authority, p *CertificateProfile, w *wish, mask kmip.CryptographicUsageMask, now time.Time) ([]byte, error) {
 	if err := allowsPublic(pol, strictly(pol, fips.Sign), w.key); err != nil {
 		return nil, err
+	}
+	if pol.Limits().Columns && weakerThan(a.public, w.key) {
+		return nil, badField("a key on P-384 is certified by an authority on P-384 by policy %s", pol.Name())
 	}
 	t := &x509.Certificate{RawSubject: w.subject, BasicConstraintsValid: true, IsCA: p.CA}
 	if p.CA {
@@ -62,6 +67,14 @@ func (s *Store) issue(ctx context.Context, pol *fips.Policy, a *authority, p *Ce
 		return nil, cryptoError(err)
 	}
 	return der, nil
+}
+
+// weakerThan tells an elliptic curve key that is shorter than another one (RFC 5759 section 3: a P-384 subject is signed with
+// P-384).
+func weakerThan(signer, subject crypto.PublicKey) bool {
+	a, ok := signer.(*ecdsa.PublicKey)
+	b, ok2 := subject.(*ecdsa.PublicKey)
+	return ok && ok2 && a.Curve.Params().BitSize < b.Curve.Params().BitSize
 }
 
 // putDates sets the validity: from when it is wished, not earlier than the profile's Backdate before now, to when it is
