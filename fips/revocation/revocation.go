@@ -16,6 +16,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -115,6 +116,7 @@ func (l *Lists) Watch(ctx context.Context) {
 			l.cfg.Logger.Error().Str("problem", text).Msg("revocation lists: what was read before stays in use")
 		}
 		told = text
+		l.warnEnding(time.Now())
 	}
 }
 
@@ -367,18 +369,46 @@ func (l *Lists) certificate(cert, issuer *x509.Certificate, now time.Time) error
 	return nil
 }
 
+// endingPause is how often a list that ends soon is a warning.
+const endingPause = time.Hour
+
+// warnEnding warns of issuers whose newest list has less than a quarter of its life left.
+func (l *Lists) warnEnding(now time.Time) {
+	l.mu.RLock()
+	var ending []string
+	for _, lists := range l.byIssuer {
+		newest := slices.MaxFunc(lists, func(a, b *list) int { return a.NextUpdate.Compare(b.NextUpdate) })
+		if end := newest.NextUpdate; now.After(end.Add(-end.Sub(newest.ThisUpdate) / 4)) {
+			ending = append(ending, fmt.Sprintf("the revocation list of %q in %s ends on %s", newest.Issuer, newest.path, end.UTC().Format(time.RFC3339)))
+		}
+	}
+	l.mu.RUnlock()
+	for _, text := range ending {
+		if l.told(text, now, endingPause) {
+			l.cfg.Logger.Warn().Str("problem", text).Msg("renew a revocation list")
+		}
+	}
+}
+
 // warnPause bounds how often one problem is logged: it is the same for every client of an authority.
 const warnPause = time.Minute
 
 func (l *Lists) warn(problem string, now time.Time) {
+	if l.told(problem, now, warnPause) {
+		l.cfg.Logger.Warn().Str("problem", problem).Msg("a client's certificate is accepted without revocation check")
+	}
+}
+
+// told tells whether it is time to log a problem, and notes that it is logged.
+func (l *Lists) told(problem string, now time.Time, pause time.Duration) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if now.Sub(l.warned[problem]) < warnPause {
-		return
+	if now.Sub(l.warned[problem]) < pause {
+		return false
 	}
 	if len(l.warned) > 256 {
 		clear(l.warned)
 	}
 	l.warned[problem] = now
-	l.cfg.Logger.Warn().Str("problem", problem).Msg("a client's certificate is accepted without revocation check")
+	return true
 }

@@ -205,6 +205,27 @@ func TestWatch(t *testing.T) {
 	until("removed", func(err error) bool { return err != nil && !revoked(err) })
 }
 
+// A list that ends soon is told of, once an hour; one that has a newer one beside it is not.
+func TestEndingList(t *testing.T) {
+	c := newCA(t, "ca", nil)
+	path := filepath.Join(t.TempDir(), "list")
+	old := c.list(t, func(l *x509.RevocationList) { l.ThisUpdate, l.NextUpdate = time.Now().Add(-9*time.Hour), time.Now().Add(time.Hour) })
+	for want, lists := range map[int][]byte{1: asPEM(old), 0: asPEM(old, c.list(t, nil))} {
+		write(t, path, lists)
+		var log bytes.Buffer
+		l, err := Open(Config{Mode: Hard, Paths: []string{path}, Logger: zerolog.New(&log)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := time.Now()
+		l.warnEnding(now)
+		l.warnEnding(now.Add(time.Minute))
+		if got := strings.Count(log.String(), "renew a revocation list"); got != want {
+			t.Errorf("got %d warnings, want %d: %s", got, want, log.String())
+		}
+	}
+}
+
 // The server's own authorities answer without lists, in every mode.
 func TestOwn(t *testing.T) {
 	c := newCA(t, "ca", nil)
