@@ -293,8 +293,10 @@ func TestTLSResumption(t *testing.T) {
 		if resumed("default") || !resumed("default") {
 			t.Errorf("%s: the default policy does not resume", tls.VersionName(version))
 		}
-		if resumed("fips140") || resumed("fips140") || resumed("fips140") {
-			t.Errorf("%s: the strict policy resumed a session", tls.VersionName(version))
+		for i := range 3 { // the first with a session of the other listener at hand
+			if resumed("fips140") {
+				t.Errorf("%s, connection %d: the strict policy resumed a session", tls.VersionName(version), i)
+			}
 		}
 	}
 }

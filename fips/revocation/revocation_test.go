@@ -209,7 +209,9 @@ func TestWatch(t *testing.T) {
 func TestEndingList(t *testing.T) {
 	c := newCA(t, "ca", nil)
 	path := filepath.Join(t.TempDir(), "list")
-	old := c.list(t, func(l *x509.RevocationList) { l.ThisUpdate, l.NextUpdate = time.Now().Add(-9*time.Hour), time.Now().Add(time.Hour) })
+	old := c.list(t, func(l *x509.RevocationList) {
+		l.ThisUpdate, l.NextUpdate = time.Now().Add(-9*time.Hour), time.Now().Add(30*time.Minute)
+	})
 	for want, lists := range map[int][]byte{1: asPEM(old), 0: asPEM(old, c.list(t, nil))} {
 		write(t, path, lists)
 		var log bytes.Buffer
