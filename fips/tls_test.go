@@ -12,6 +12,7 @@ import (
 	"crypto/x509/pkix"
 	"errors"
 	"math/big"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -337,6 +338,35 @@ func TestTLSDates(t *testing.T) {
 	}{{2048, end2030.Add(-time.Second), true}, {2048, end2030, false}, {3072, end2030, true}, {1024, time.Time{}, false}} {
 		if got := tab.allowsKey(certKey{x509.RSA, c.bits}, c.at); got != c.want {
 			t.Errorf("RSA-%d at %s: got %t", c.bits, c.at, got)
+		}
+	}
+}
+
+// Without keying material to export there is no extended master secret. A client that would renegotiate has none to export.
+func TestTLSExtendedMasterSecret(t *testing.T) {
+	root := issue(t, ecKey(t, elliptic.P256()), nil, true, nil)
+	cert := issue(t, ecKey(t, elliptic.P256()), root, false, func(c *x509.Certificate) { c.DNSNames = []string{"x"} })
+	pool := x509.NewCertPool()
+	pool.AddCert(root.cert)
+	for _, with := range []bool{true, false} {
+		a, b := net.Pipe()
+		server := tls.Server(a, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{cert.cert.Raw}, PrivateKey: cert.key}}})
+		done := make(chan error, 1)
+		go func() { done <- server.Handshake() }()
+		config := &tls.Config{RootCAs: pool, ServerName: "x", MaxVersion: tls.VersionTLS12}
+		if !with {
+			config.Renegotiation = tls.RenegotiateOnceAsClient
+		}
+		client := tls.Client(b, config)
+		if err := errors.Join(client.Handshake(), <-done); err != nil {
+			t.Fatal(err)
+		}
+		for policy, want := range map[string]bool{"default": true, "fips140": with, "suiteb192": with} {
+			err := rulesOf(t, policy).Established(client.ConnectionState())
+			var refusal *TLSError
+			if (err == nil) != want || err != nil && (!errors.As(err, &refusal) || refusal.Rule != RuleEMS) {
+				t.Errorf("%s, with EMS %t: got %v", policy, with, err)
+			}
 		}
 	}
 }

@@ -54,10 +54,17 @@ type tlsSite struct {
 
 var strictPolicies = []string{"fips140", "suiteb128", "suiteb192", "cnsa1", "cnsa2"}
 
+// newTLSSite makes authorities and a server with a listener for every policy.
 func newTLSSite(t *testing.T) *tlsSite {
 	t.Helper()
+	return newAuthorities(t).start(t, append([]string{"default"}, strictPolicies...)...)
+}
+
+// newAuthorities makes a site without a server.
+func newAuthorities(t *testing.T) *tlsSite {
+	t.Helper()
 	p256, p384 := elliptic.P256(), elliptic.P384()
-	s := &tlsSite{dir: harness.Dir(t), e256: newAuthority(t, "E", ecdsaKey(t, p256), nil), f384: newAuthority(t, "F", ecdsaKey(t, p384), nil),
+	s := &tlsSite{e256: newAuthority(t, "E", ecdsaKey(t, p256), nil), f384: newAuthority(t, "F", ecdsaKey(t, p384), nil),
 		rsa: newAuthority(t, "R", rsaKey(t, 3072), nil), silent: newAuthority(t, "S", ecdsaKey(t, p384), nil), stranger: newAuthority(t, "X", ecdsaKey(t, p384), nil)}
 	s.sub, s.revoked = newAuthority(t, "sub", ecdsaKey(t, p384), s.f384), newAuthority(t, "revoked sub", ecdsaKey(t, p384), s.f384)
 	s.good, s.good256 = s.f384.issue("good", ecdsaKey(t, p384)), s.e256.issue("good-256", ecdsaKey(t, p256))
@@ -65,7 +72,15 @@ func newTLSSite(t *testing.T) *tlsSite {
 	s.unknownToLists = s.silent.issue("unlisted", ecdsaKey(t, p384))
 	s.roots = x509.NewCertPool()
 	s.roots.AddCert(s.f384.cert)
+	return s
+}
 
+// start makes a server with listeners of these policies. A strict one switches Go's FIPS module on, for the whole process: then
+// the default policy allows no more than the module does.
+func (site tlsSite) start(t *testing.T, policies ...string) *tlsSite {
+	t.Helper()
+	s := &site
+	s.dir = harness.Dir(t)
 	if out, code := harness.Run(t, "init", "--dir", s.dir, "--listen", "127.0.0.1:0"); code != 0 {
 		t.Fatalf("kmipd init: status %d\n%s", code, out)
 	}
@@ -77,7 +92,7 @@ func newTLSSite(t *testing.T) *tlsSite {
 	} {
 		put(t, b, pki, "crl", name)
 	}
-	putPair(t, s.f384.issue("server", ecdsaKey(t, p384), func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }),
+	putPair(t, s.f384.issue("server", ecdsaKey(t, elliptic.P384()), func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }),
 		filepath.Join(pki, "server.crt"), filepath.Join(pki, "server.key"))
 	pools := map[string][]*authority{
 		"default": {s.e256, s.f384, s.rsa, s.silent}, "fips140": {s.e256, s.f384, s.rsa, s.silent}, "suiteb128": {s.e256, s.f384, s.silent},
@@ -85,6 +100,9 @@ func newTLSSite(t *testing.T) *tlsSite {
 	}
 	addTables(t, s.dir, "allow_software_tls_key = true\n")
 	for policy, list := range pools {
+		if !slices.Contains(policies, policy) {
+			continue
+		}
 		putRoots(t, filepath.Join(pki, policy+".pem"), list...)
 		addTables(t, s.dir, "\n[[listener]]\nname = %q\nlisten = \"127.0.0.1:0\"\npolicy = %q\ntls_certificate = \"pki/server.crt\"\ntls_key = \"pki/server.key\"\ntls_client_ca = \"pki/%s.pem\"\ntls_crl = [\"pki/crl\"]\n",
 			policy, policy, policy)
@@ -152,7 +170,12 @@ func (s *tlsSite) refusal(t *testing.T, local string) (rule, line string) {
 // TestTLSMatrix has every kind of peer at the listener of every policy: the good ones get an answer, the others none, the log
 // says by which rule, and connections that are open go on.
 func TestTLSMatrix(t *testing.T) {
-	s := newTLSSite(t)
+	s := newAuthorities(t)
+	sites := map[string]*tlsSite{"default": s.start(t, "default")}
+	strict := s.start(t, strictPolicies...)
+	for _, policy := range strictPolicies {
+		sites[policy] = strict
+	}
 	_, ed, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -229,6 +252,7 @@ func TestTLSMatrix(t *testing.T) {
 		{"TLS 1.3 SecP384r1MLKEM1024", s.good, with(tls13, 0, tls.SecP384r1MLKEM1024), "default fips140 cnsa2", "handshake"},
 	}
 	for _, policy := range append([]string{"default"}, strictPolicies...) {
+		s := sites[policy]
 		groups := []tls.CurveID{tls.SecP384r1MLKEM1024, tls.CurveP384, tls.CurveP256}
 		standing, err := harness.Dial(s.Listeners[policy], s.client(s.good, func(c *tls.Config) { c.CurvePreferences = groups }))
 		if err != nil {
@@ -264,6 +288,7 @@ func TestTLSMatrix(t *testing.T) {
 	}
 	offer(t, tls.TLS_AES_128_GCM_SHA256, tls.TLS_AES_256_GCM_SHA384) // of which crypto/tls as a server takes the first
 	for policy, want := range map[string]bool{"default": true, "fips140": true, "cnsa1": false, "cnsa2": false} {
+		s := sites[policy]
 		local, _, err := s.ask(t, policy, s.client(s.good, with(tls13, 0, tls.SecP384r1MLKEM1024, tls.CurveP384)))
 		if (err == nil) != want {
 			t.Errorf("%s: AES-128 in TLS 1.3: got %v, want accepted %t", policy, err, want)

@@ -66,6 +66,9 @@ func runDev(ctx context.Context, s streams, args []string) error {
 	for _, x := range l.devListeners(addresses) {
 		c.addListener(x)
 	}
+	if err := secureModule(c.policyNames(), true); err != nil { // the file may have strict listeners, too
+		return err
+	}
 	if c.TokenModule == "" {
 		c.TokenModule = hsm.FindModule()
 	}
