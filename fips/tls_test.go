@@ -181,7 +181,7 @@ type made struct {
 }
 
 // issue makes a certificate; change may spoil the template.
-func issue(t *testing.T, key crypto.Signer, by *made, ca bool, change func(*x509.Certificate)) *made {
+func issue(t testing.TB, key crypto.Signer, by *made, ca bool, change func(*x509.Certificate)) *made {
 	t.Helper()
 	now := time.Now()
 	tmpl := &x509.Certificate{SerialNumber: big.NewInt(now.UnixNano()), Subject: pkix.Name{CommonName: "test"}, NotBefore: now.Add(-time.Hour),
@@ -209,7 +209,7 @@ func issue(t *testing.T, key crypto.Signer, by *made, ca bool, change func(*x509
 	return &made{cert, key}
 }
 
-func ecKey(t *testing.T, c elliptic.Curve) crypto.Signer {
+func ecKey(t testing.TB, c elliptic.Curve) crypto.Signer {
 	t.Helper()
 	k, err := ecdsa.GenerateKey(c, rand.Reader)
 	if err != nil {

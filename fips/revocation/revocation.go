@@ -6,7 +6,6 @@ package revocation
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"crypto/x509"
 	"encoding/asn1"
 	"encoding/pem"
@@ -79,7 +78,7 @@ type list struct {
 	revoked map[string]*x509.RevocationListEntry // by serial number
 
 	mu       sync.Mutex
-	verified map[[32]byte]error // the signature, by the hash of the issuer's certificate
+	verified map[string]error // the signature, by the issuer's certificate in DER
 }
 
 // Open reads the lists. Every problem is told at once.
@@ -276,7 +275,7 @@ func parse(der []byte) (*list, error) {
 			return nil, fmt.Errorf("the critical extension %s of the revocation list is not understood", e.Id)
 		}
 	}
-	out := &list{RevocationList: c, revoked: make(map[string]*x509.RevocationListEntry, len(c.RevokedCertificateEntries)), verified: map[[32]byte]error{}}
+	out := &list{RevocationList: c, revoked: make(map[string]*x509.RevocationListEntry, len(c.RevokedCertificateEntries)), verified: map[string]error{}}
 	for i := range c.RevokedCertificateEntries {
 		e := &c.RevokedCertificateEntries[i]
 		for _, x := range e.Extensions {
@@ -293,10 +292,9 @@ func serialKey(n *big.Int) string { return string(n.Bytes()) }
 
 // signed tells whether the issuer's key made the list. It is checked once for each certificate of the issuer.
 func (c *list) signed(issuer *x509.Certificate, accept func(*x509.RevocationList, *x509.Certificate) error) error {
-	sum := sha256.Sum256(issuer.Raw)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	err, known := c.verified[sum]
+	err, known := c.verified[string(issuer.Raw)]
 	if !known {
 		if err = c.CheckSignatureFrom(issuer); err == nil && accept != nil {
 			err = accept(c.RevocationList, issuer)
@@ -304,7 +302,7 @@ func (c *list) signed(issuer *x509.Certificate, accept func(*x509.RevocationList
 		if len(c.verified) > 64 { // chains differ by what clients send
 			clear(c.verified)
 		}
-		c.verified[sum] = err
+		c.verified[string(issuer.Raw)] = err
 	}
 	return err
 }
