@@ -24,8 +24,9 @@ type device struct {
 	traits  traits
 
 	pool      *pool
-	gate      *rwLock // calls share it; healing and closing have it alone
-	mutations *rwLock // changes of token objects have it alone, their uses share it; nil where the token needs none
+	named     chan struct{} // a place for each signature of a named key that may run at a time
+	gate      *rwLock       // calls share it; healing and closing have it alone
+	mutations *rwLock       // changes of token objects have it alone, their uses share it; nil where the token needs none
 	objects   *handles
 	movedKeys *movedKeys
 

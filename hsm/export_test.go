@@ -205,3 +205,6 @@ func Judge(code uint) (Kind, bool) {
 }
 
 func NumberOfVerdicts() int { return len(verdicts) }
+
+// SessionsInUse is how many pooled sessions are lent now.
+func SessionsInUse(tok Token) int { return len(tok.(*device).pool.slots) }

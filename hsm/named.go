@@ -23,7 +23,7 @@ type KeyName struct {
 // Token because nothing but the server's own certificate needs it. Its methods are safe for concurrent use.
 type NamedKeys interface {
 	// NamedSigner is a crypto.Signer for the private key of that name, whose public half is given. It lives as long as the
-	// token is open, over losses of the login, too; each signature waits 10 s at most. Errors: ErrNotFound, ErrExists when
+	// token is open, over losses of the login, too; each signature waits 10 s at most, and all of them take at most half of the sessions. Errors: ErrNotFound, ErrExists when
 	// several keys have the name, ErrInvalidKey when the key may not sign, ErrUnsupported for other types than RSA and EC.
 	NamedSigner(ctx context.Context, name KeyName, public crypto.PublicKey) (crypto.Signer, error)
 	// NamedPublicKey is the public half of that name as DER SubjectPublicKeyInfo.
@@ -133,6 +133,14 @@ func (s *namedSigner) Public() crypto.PublicKey { return s.public }
 func (s *namedSigner) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), namedTimeout)
 	defer cancel()
+	// Whoever reaches the port can ask for a handshake, and each is a signature: they get half of the sessions, so that the
+	// requests of clients have the other half.
+	select {
+	case s.d.named <- struct{}{}:
+		defer func() { <-s.d.named }()
+	case <-ctx.Done():
+		return nil, &Error{Kind: KindUnavailable, Call: "wait", Text: "no signature of a handshake was free in time"}
+	}
 	return signFor(s.public, digest, opts, func(spec SignSpec) (sig []byte, err error) {
 		err = s.d.run(ctx, true, func(w *work) error {
 			ref, h, err := w.named(s.name, ClassPrivateKey)

@@ -2,7 +2,9 @@ package hsm_test
 
 import (
 	"context"
+	"crypto"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -26,7 +28,9 @@ func handshake(cert tls.Certificate, pool *x509.CertPool, version uint16) error 
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	served := make(chan error, 1)
-	go func() { served <- tls.Server(a, &tls.Config{Certificates: []tls.Certificate{cert}, SessionTicketsDisabled: true}).HandshakeContext(ctx) }()
+	go func() {
+		served <- tls.Server(a, &tls.Config{Certificates: []tls.Certificate{cert}, SessionTicketsDisabled: true}).HandshakeContext(ctx)
+	}()
 	client := tls.Client(b, &tls.Config{RootCAs: pool, ServerName: "localhost", MinVersion: version, MaxVersion: version})
 	return errors.Join(client.HandshakeContext(ctx), <-served)
 }
@@ -142,6 +146,44 @@ func TestNamedKeyRefusals(t *testing.T) {
 	}
 	if _, _, err := named.GenerateNamedPair(t.Context(), "", hsm.KeyEC, 0, hsm.CurveP256); !errors.Is(err, hsm.ErrInvalidKey) {
 		t.Errorf("no label: got %v", err)
+	}
+}
+
+// However many handshakes are wanted, half of the sessions are left to requests.
+func TestNamedKeysLeaveSessions(t *testing.T) {
+	tok, _ := openWith(t, func(c *hsm.Config) { c.MaxSessions = 2 })
+	named := tok.(hsm.NamedKeys)
+	_, spki, err := named.GenerateNamedPair(t.Context(), "tls", hsm.KeyRSA, 4096, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := x509.ParsePKIXPublicKey(spki)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := named.NamedSigner(t.Context(), hsm.KeyName{Label: "tls"}, public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	sum := sha256.Sum256([]byte("x"))
+	for range 8 {
+		wg.Go(func() {
+			for range 8 {
+				if _, err := signer.Sign(nil, sum[:], crypto.SHA256); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	busy := 0
+	for range 200 {
+		busy = max(busy, hsm.SessionsInUse(tok))
+		time.Sleep(time.Millisecond)
+	}
+	wg.Wait()
+	if busy != 1 {
+		t.Errorf("signatures took %d of 2 sessions at a time, want 1", busy)
 	}
 }
 

@@ -157,7 +157,9 @@ func (d *device) start(token TokenSummary) error {
 	if err := d.p11.loggedIn(d.anchor); err != nil {
 		return err
 	}
-	d.pool = newPool(d.p11, token.Slot, poolSize(d.cfg.MaxSessions, raw.MaxRwSessionCount))
+	sessions := poolSize(d.cfg.MaxSessions, raw.MaxRwSessionCount)
+	d.pool = newPool(d.p11, token.Slot, sessions)
+	d.named = make(chan struct{}, max(1, sessions/2))
 	if d.needsLock() {
 		d.mutations = newRWLock()
 		d.traits.pairsByCopy = true
