@@ -23,8 +23,9 @@ type KeyName struct {
 // Token because nothing but the server's own certificate needs it. Its methods are safe for concurrent use.
 type NamedKeys interface {
 	// NamedSigner is a crypto.Signer for the private key of that name, whose public half is given. It lives as long as the
-	// token is open, over losses of the login, too; each signature waits 10 s at most, and all of them take at most half of the sessions. Errors: ErrNotFound, ErrExists when
-	// several keys have the name, ErrInvalidKey when the key may not sign, ErrUnsupported for other types than RSA and EC.
+	// token is open, over losses of the login, too. Each signature waits 10 s at most, and all of them take at most half of
+	// the sessions. Errors: ErrNotFound, ErrExists when several keys have the name, ErrInvalidKey when the key may not
+	// sign, ErrUnsupported for other types than RSA and EC.
 	NamedSigner(ctx context.Context, name KeyName, public crypto.PublicKey) (crypto.Signer, error)
 	// NamedPublicKey is the public half of that name as DER SubjectPublicKeyInfo.
 	NamedPublicKey(ctx context.Context, name KeyName) ([]byte, error)
