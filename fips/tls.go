@@ -295,6 +295,7 @@ type TLSSummary struct {
 	Groups     []string `json:"groups,omitempty"`
 	Tickets    bool     `json:"session_tickets"`
 	Revocation bool     `json:"revocation_required"`
+	Sources    []string `json:"sources"` // the texts that the rules rest on
 }
 
 // Summary is the rules in words.
@@ -302,6 +303,7 @@ func (r *TLSRules) Summary() TLSSummary {
 	out := TLSSummary{Tickets: !r.Strict(), Revocation: r.Revocation()}
 	for _, t := range r.tables {
 		out.Policies = append(out.Policies, t.policy)
+		out.Sources = append(out.Sources, t.source+"; "+t.certSource)
 	}
 	for _, v := range r.versions {
 		out.Versions = append(out.Versions, tls.VersionName(v))

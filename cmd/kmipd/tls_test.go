@@ -176,7 +176,7 @@ func TestTLSCommands(t *testing.T) {
 		t.Errorf("the list: %v, %v", list, err)
 	}
 	var shown []listenerSummary
-	if err := json.Unmarshal([]byte(ok(t, "tls", "show", "--dir", dir)), &shown); err != nil || len(shown) != 1 || shown[0].Revocation != "off" {
+	if err := json.Unmarshal([]byte(ok(t, "tls", "show", "--dir", dir)), &shown); err != nil || len(shown) != 1 || shown[0].RevocationBy != "off" || len(shown[0].Certificates) != 1 || len(shown[0].Sources) != 1 {
 		t.Errorf("show: %+v, %v", shown, err)
 	}
 }

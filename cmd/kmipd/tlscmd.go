@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -235,14 +237,26 @@ func (c *tlsFlags) renewCRL(s streams) error {
 	return nil
 }
 
-// listenerSummary is what kmipd tls show prints of a listener.
+// listenerSummary is what kmipd tls show and reports tell of a listener.
 type listenerSummary struct {
-	Name        string `json:"name"`
-	Listen      string `json:"listen"`
-	Certificate string `json:"certificate"`
-	KeyOnToken  bool   `json:"key_on_token"`
-	Revocation  string `json:"revocation"`
+	Name         string   `json:"name"`
+	Listen       string   `json:"listen"`
+	Policy       string   `json:"policy"`
+	Certificates []string `json:"certificate_chain_sha256"`
+	KeyOnToken   bool     `json:"key_on_token"`
+	RevocationBy string   `json:"revocation"`
 	fips.TLSSummary
+}
+
+// summary is what a listener allows.
+func (id *identity) summary() listenerSummary {
+	s := listenerSummary{Name: id.Name, Listen: id.Listen, Policy: id.rules.String(), KeyOnToken: isTokenKey(id.Key), RevocationBy: id.modeName(),
+		TLSSummary: id.rules.Summary()}
+	for _, der := range id.cert.Certificate {
+		sum := sha256.Sum256(der)
+		s.Certificates = append(s.Certificates, hex.EncodeToString(sum[:]))
+	}
+	return s
 }
 
 func (c *tlsFlags) show(s streams) error {
@@ -252,7 +266,7 @@ func (c *tlsFlags) show(s streams) error {
 	}
 	list := []listenerSummary{}
 	for _, id := range ids {
-		list = append(list, listenerSummary{id.Name, id.Listen, id.Certificate, isTokenKey(id.Key), id.modeName(), id.rules.Summary()})
+		list = append(list, id.summary())
 	}
 	return printJSON(s, list)
 }
