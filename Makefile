@@ -11,7 +11,11 @@ FUZZTIME ?= 10s
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULNCHECK   := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-GO_BUILD := CGO_ENABLED=1 go build -trimpath -ldflags '-X main.version=$(VERSION)'
+# The certified version of Go's cryptographic module is built in. It is on in strict policies (kmipd starts itself again), and
+# off in the default one, whose clients may need TLS that it refuses.
+GOFIPS140 ?= v1.0.0
+
+GO_BUILD := CGO_ENABLED=1 GOFIPS140=$(GOFIPS140) go build -trimpath -ldflags '-X main.version=$(VERSION)'
 GO_TEST  := go test -count=1 -timeout 20m
 
 # What runs without a server of its own: the packages, but not softhsm-tests.
@@ -30,7 +34,7 @@ deps-run:
 	@.ci/deps --run
 
 .PHONY: build
-build: ## build bin/kmipd and bin/kmipctl
+build: ## build bin/kmipd and bin/kmipctl, with Go's certified cryptographic module (GOFIPS140=v1.0.0)
 	@mkdir -p bin
 	$(GO_BUILD) -o bin/kmipd ./cmd/kmipd
 	$(GO_BUILD) -o bin/kmipctl ./cmd/kmipctl
@@ -42,6 +46,10 @@ run: deps-run build ## run a server on a SoftHSM2 token of its own and make a fi
 .PHONY: test
 test: deps ## run all tests, those with SoftHSM2 and PyKMIP too
 	$(GO_TEST) ./...
+
+.PHONY: test-fips
+test-fips: deps ## run the tests of policies, rules and token under fips140=on and fips140=only (.ci/fips-exceptions)
+	@.ci/test-fips
 
 .PHONY: race
 race: deps ## run the tests of the packages under the race detector

@@ -341,3 +341,38 @@ func BenchmarkPairSoftHSM(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkFlagsSoftHSM is what the comparison of flags adds to a release, beside the release itself.
+func BenchmarkFlagsSoftHSM(b *testing.B) {
+	tok := hsmtest.NewSoftHSM(b)
+	spec := hsm.KeySpec{ID: hsm.NewTokenID(), Label: "k", Type: hsm.KeyAES, Bits: 256, Usage: hsm.UsageEncrypt, Extractable: true}
+	if err := tok.GenerateKey(b.Context(), spec); err != nil {
+		b.Fatal(err)
+	}
+	ref := hsm.Ref{Class: hsm.ClassSecretKey, ID: spec.ID}
+	b.Run("flags", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := tok.Flags(b.Context(), ref); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("export", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := tok.Export(b.Context(), ref, 256); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	g := hsm.NewGuard(tok, hsm.GuardConfig{})
+	how := hsm.CipherSpec{Mode: hsm.ModeECB}
+	for name, t := range map[string]hsm.Token{"encrypt": tok, "encrypt guarded": g} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := t.Encrypt(b.Context(), ref, 256, how, make([]byte, 16)); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

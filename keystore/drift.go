@@ -104,7 +104,7 @@ func (s *Store) undrifted(ctx context.Context, o object) error {
 	if !ok {
 		return nil
 	}
-	flags, err := s.token.Flags(ctx, r)
+	flags, err := s.readFlags(ctx, o, r)
 	if err != nil {
 		return toKMIP(err)
 	}
@@ -112,6 +112,21 @@ func (s *Store) undrifted(ctx context.Context, o object) error {
 		return errDrifted()
 	}
 	return nil
+}
+
+// readFlags reads them a second time when they differ: SoftHSM reads its files again while others write them, and can answer
+// in between from half a file.
+func (s *Store) readFlags(ctx context.Context, o object, r hsm.Ref) (hsm.Flags, error) {
+	flags, err := s.token.Flags(ctx, r)
+	if err != nil || len(o.compared(flags)) == 0 {
+		return flags, err
+	}
+	select {
+	case <-ctx.Done():
+		return flags, ctx.Err()
+	case <-time.After(driftPause):
+	}
+	return s.token.Flags(ctx, r)
 }
 
 func errDrifted() error {
@@ -127,7 +142,7 @@ func (s *Store) noteDrift(o object, f hsm.Flags) bool {
 	return len(diff) > 0
 }
 
-// driftPause after so many keys leaves the token to its clients.
+// driftPause after so many keys leaves the token to its clients, and between two reads what is being written to its writer.
 const (
 	driftPause = 10 * time.Millisecond
 	driftChunk = 64
@@ -169,7 +184,7 @@ func (s *Store) eachKey(ctx context.Context, do func(object, hsm.Flags)) (n int,
 		if !ok {
 			continue
 		}
-		flags, err := s.token.Flags(ctx, r)
+		flags, err := s.readFlags(ctx, o, r)
 		switch {
 		case errors.Is(err, hsm.ErrNotFound):
 			continue
