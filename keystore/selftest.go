@@ -42,6 +42,7 @@ func (s *Store) SelfTest(ctx context.Context, reason string) (*hsm.Report, error
 			s.log.Debug().Str("what", x.Name).Msg("the token does not refuse this; the server's policy may")
 		}
 	}
+	s.drift.forget()
 	select {
 	case s.drift.again <- struct{}{}:
 	default:
