@@ -55,6 +55,8 @@ func (s *Store) AddAttribute(ctx context.Context, call *kmip.Call, req *kmip.Add
 func (s *Store) changeable(call *kmip.Call, name string) (*rule, error) {
 	r := ruleOf(name)
 	switch {
+	case name == attrFIPSState:
+		return nil, badField("%s is computed", attrFIPSState)
 	case r == &serverCustomRule && txOf(call).administrator:
 		return &customRule, nil // as a client's own, but for who sets them
 	case r == nil:

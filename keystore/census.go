@@ -223,12 +223,12 @@ func (r datedRule) words() string {
 	return out
 }
 
-// curve is the curve of an elliptic curve key; 0 for the rest.
+// curve is the curve of an elliptic curve key, as it was found in the key; 0 for the rest.
 func (o object) curve() kmip.RecommendedCurve {
-	if c := o.given().Curve; c != 0 || !ec(o.algorithm()) {
-		return c
+	if facts, err := o.facts(); err == nil {
+		return facts.Curve
 	}
-	return curveOfBits(o.length())
+	return 0
 }
 
 // fipsState is what a policy makes of an object at an instant.
@@ -240,7 +240,11 @@ func (o object) fipsState(p *fips.Policy, at time.Time) fips.State {
 	if a == 0 {
 		return fips.Approved // octets: there is no cryptography to speak of
 	}
-	state, _ := p.StateOf(a, o.length(), o.given().Curve, at)
+	facts, err := o.facts()
+	if err != nil || facts.Irregular && p.Limits().Exponents || p.Strict() && ec(a) && facts.Curve == 0 && o.ObjectType != kmip.ObjectTypeCertificate {
+		return fips.Disallowed // as allowKey has it
+	}
+	state, _ := p.StateOf(a, o.length(), facts.Curve, at)
 	if sig := o.signature(); sig != 0 && p.Strict() {
 		switch {
 		case p.AllowSignature(fips.Verify, sig) != nil:
@@ -272,9 +276,8 @@ func (o object) hitBy(p *fips.Policy, r datedRule, now time.Time) bool {
 		if !covers {
 			return false
 		}
-		today, _ := p.StateOf(a, bits, o.given().Curve, now)
-		then, _ := p.StateOf(a, bits, o.given().Curve, r.from)
-		return today == fips.Approved && then != fips.Approved
+		then, _ := p.StateOf(a, bits, o.curve(), r.from)
+		return o.fipsState(p, now) == fips.Approved && then != fips.Approved
 	case "Digital Signature Algorithm":
 		return o.signature() != 0 && o.signature().String() == r.Value
 	case "Hashing Algorithm":

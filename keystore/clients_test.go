@@ -286,7 +286,7 @@ func TestStoredPasswords(t *testing.T) {
 func TestDescribe(t *testing.T) {
 	b := newBench(t)
 	for client, want := range map[string]bool{"": false, "c": true} {
-		d, err := b.s.Describe(context.Background(), kmip.Caller{Client: client}, kmip.V1_4)
+		d, err := b.s.Describe(context.Background(), &kmip.Call{Version: kmip.V1_4, Caller: kmip.Caller{Client: client}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -300,7 +300,7 @@ func TestDescribe(t *testing.T) {
 	}
 	certifies := func(want bool, when string) {
 		t.Helper()
-		d, err := b.s.Describe(context.Background(), kmip.Caller{}, kmip.V1_4)
+		d, err := b.s.Describe(context.Background(), &kmip.Call{Version: kmip.V1_4, Caller: kmip.Caller{}})
 		if err != nil {
 			t.Fatal(err)
 		}

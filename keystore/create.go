@@ -160,7 +160,7 @@ func extractable(o object) bool {
 }
 
 // checkRNG: a Random Number Generator asked for at creation must be the one that the token has, or the request fails
-// (KMIP 1.4 section 3.44). A token does not tell which it is.
+// (KMIP 1.4 section 3.44). A token does not tell which it is; the operator may.
 func (s *Store) checkRNG(o object) error {
 	v := o.get("Random Number Generator")
 	if v.IsZero() {
@@ -170,7 +170,8 @@ func (s *Store) checkRNG(o object) error {
 	if err := p.Decode(v); err != nil {
 		return err
 	}
-	if p.RNGAlgorithm != kmip.RNGAlgorithmUnspecified {
+	own := s.rng()
+	if p.RNGAlgorithm != kmip.RNGAlgorithmUnspecified && !structValue(&own).Equal(v) {
 		return badField("the Random Number Generator that the request asks for is not the token's")
 	}
 	return nil

@@ -20,7 +20,8 @@ func (s *Store) finish(call *kmip.Call, o object, generated bool) {
 	if generated {
 		o.put("Original Creation Date", timeValue(call.Now))
 		if o.get("Random Number Generator").IsZero() {
-			o.put("Random Number Generator", structValue(&kmip.RNGParameters{RNGAlgorithm: kmip.RNGAlgorithmUnspecified}))
+			rng := s.rng()
+			o.put("Random Number Generator", structValue(&rng))
 		}
 	}
 	for _, b := range []struct {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"runtime"
 	"slices"
-	"strings"
 
 	"kmipd/kmip"
 )
@@ -23,8 +22,9 @@ const (
 	serverTypeAlone = "none" // not part of a cluster
 )
 
-// Describe answers Query from the live server and token.
-func (s *Store) Describe(ctx context.Context, caller kmip.Caller, _ kmip.Version) (kmip.ServerDescription, error) {
+// Describe answers Query from the live server and token, by the policy that holds for the call, from the facts that evidence
+// reports have.
+func (s *Store) Describe(ctx context.Context, call *kmip.Call) (kmip.ServerDescription, error) {
 	info := s.token.Info()
 	d := kmip.ServerDescription{
 		ObjectTypes: []kmip.ObjectType{
@@ -39,11 +39,13 @@ func (s *Store) Describe(ctx context.Context, caller kmip.Caller, _ kmip.Version
 			{Tag: tagServerType, Value: serverTypeAlone},
 			{Tag: tagBuild, Value: runtime.Version()},
 		},
-		Certifies:  s.certifies(ctx),
-		OnlyQuery:  s.inOrder() != nil,
-		Extensions: serverExtensions,
-		RNGs:       []kmip.RNGParameters{{RNGAlgorithm: kmip.RNGAlgorithmUnspecified}},
-		Profiles:   profiles,
+		Certifies:   s.certifies(ctx),
+		OnlyQuery:   s.inOrder() != nil,
+		Extensions:  serverExtensions,
+		RNGs:        []kmip.RNGParameters{s.rng()},
+		Profiles:    s.profilesOf(call),
+		Validations: s.validations(),
+		Unavailable: s.unavailable(),
 		Capabilities: []kmip.CapabilityInformation{{
 			StreamingCapability: ptr(true), AsynchronousCapability: ptr(false), AttestationCapability: ptr(false),
 			BatchUndoCapability: ptr(true), BatchContinueCapability: ptr(true),
@@ -54,16 +56,13 @@ func (s *Store) Describe(ctx context.Context, caller kmip.Caller, _ kmip.Version
 			kmip.ClientRegistrationMethodServerPreGenerated, kmip.ClientRegistrationMethodClientRegistered,
 		},
 	}
-	if d.Unavailable = s.unavailable(); d.OnlyQuery || len(s.guard.Status().Blocked) > 0 {
-		d.Profiles = keptProfiles(d.OnlyQuery)
-	}
-	if caller.Client != "" {
+	if call.Caller.Client != "" {
 		// What an attacker could use to choose an exploit is for registered clients.
 		d.ServerInformation = append(d.ServerInformation,
 			kmip.ServerField{Tag: tagTokenMaker, Value: info.Manufacturer},
 			kmip.ServerField{Tag: tagTokenModel, Value: info.Model},
 			kmip.ServerField{Tag: tagTokenFirm, Value: info.Firmware},
-			kmip.ServerField{Tag: tagPolicy, Value: s.policy.Name()})
+			kmip.ServerField{Tag: tagPolicy, Value: s.policyOf(call).Name()})
 	}
 	return d, nil
 }
@@ -133,17 +132,5 @@ var profiles = func() []kmip.ProfileInformation {
 	}
 	return out
 }()
-
-// keptProfiles are the profiles that the server still conforms to with mechanisms blocked: none about cryptography; in the
-// error state none at all.
-func keptProfiles(none bool) []kmip.ProfileInformation {
-	var out []kmip.ProfileInformation
-	for _, p := range profiles {
-		if !none && !strings.Contains(p.ProfileName.String(), "Cryptographic") {
-			out = append(out, p)
-		}
-	}
-	return out
-}
 
 func ptr[T any](v T) *T { return &v }

@@ -2,8 +2,10 @@ package keystore
 
 import (
 	"context"
+	"slices"
 	"time"
 
+	"kmipd/fips"
 	"kmipd/kmip"
 	"kmipd/kmip/ttlv"
 	"kmipd/metadata"
@@ -21,6 +23,9 @@ func (s *Store) Locate(ctx context.Context, call *kmip.Call, req *kmip.LocateReq
 		attrs = append(attrs[:len(attrs):len(attrs)], req.TemplateAttribute.Attribute...)
 	}
 	f, err := newFilter(attrs, call)
+	if pol := s.policyOf(call); pol.Strict() && err == nil {
+		f.computeState(pol)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -159,11 +164,12 @@ func (s *Store) searchDefault(ctx context.Context, call *kmip.Call, f *filter, q
 
 // filter is a Locate request made ready for matching.
 type filter struct {
-	now   time.Time
-	terms []metadata.Term
-	conds []cond
-	uid   string // wanted Unique Identifier, or ""
-	group string // wanted Object Group, or ""
+	now    time.Time
+	terms  []metadata.Term
+	conds  []cond
+	uid    string       // wanted Unique Identifier, or ""
+	group  string       // wanted Object Group, or ""
+	policy *fips.Policy // that computes y-fips-state; nil where it is an attribute as others
 	// storage says whether objects on-line, archived ones or both are wanted.
 	storage kmip.StorageStatusMask
 }
@@ -242,6 +248,12 @@ func (f *filter) addDate(c cond) error {
 	return nil
 }
 
+// computeState takes conditions on y-fips-state out of the index: it is never stored.
+func (f *filter) computeState(pol *fips.Policy) {
+	f.policy = pol
+	f.terms = slices.DeleteFunc(f.terms, func(t metadata.Term) bool { return t.Attr == attrFIPSState })
+}
+
 func (f *filter) match(o object) bool {
 	where := kmip.StorageStatusMaskOnLineStorage
 	if o.archived() {
@@ -251,7 +263,14 @@ func (f *filter) match(o object) bool {
 		return false
 	}
 	for i := range f.conds {
-		if !f.conds[i].match(o, f.now) {
+		c := &f.conds[i]
+		if f.policy != nil && c.name == attrFIPSState {
+			if o.ObjectType == kmip.ObjectTypeTemplate || c.value.Type != ttlv.TextString || c.value.Text() != string(o.fipsState(f.policy, f.now)) {
+				return false
+			}
+			continue
+		}
+		if !c.match(o, f.now) {
 			return false
 		}
 	}

@@ -71,6 +71,7 @@ func (s *Store) allowKey(call *kmip.Call, use fips.Use, o object) error {
 		return denied("%s", exponentRule(pol))
 	}
 	if pol.LegacyUse(use, o.algorithm(), o.length()) {
+		s.legacy.note(use)
 		s.log.Warn().Str("uid", o.UID).Str("client", call.Caller.Client).Stringer("use", use).Str("policy", pol.Name()).Msg("legacy-use")
 	}
 	return nil

@@ -23,7 +23,7 @@ func (b *bench) selfTest(reason string) *hsm.Report {
 
 func (b *bench) describe() kmip.ServerDescription {
 	b.t.Helper()
-	d, err := b.s.Describe(context.Background(), kmip.Caller{Client: "c"}, kmip.V1_4)
+	d, err := b.s.Describe(context.Background(), &kmip.Call{Version: kmip.V1_4, Caller: kmip.Caller{Client: "c"}})
 	if err != nil {
 		b.t.Fatalf("Describe: %v", err)
 	}

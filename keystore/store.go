@@ -70,6 +70,8 @@ type Config struct {
 	Evidence fips.Evidence
 	// TestPairs tests each generated key pair for consistency before it is published.
 	TestPairs bool
+	// Report is about evidence reports.
+	Report ReportConfig
 	// AllowWeakerPolicy lets Start take a policy that allows what the one of the last run did not.
 	AllowWeakerPolicy bool
 	// Courier carries Notify and Put to the endpoints of clients; nil for nobody, and they wait.
@@ -96,6 +98,8 @@ type Store struct {
 
 	clients clientCache
 	cas     authorities
+	legacy  legacyUses
+	reports chan struct{} // holds one value while a report is made
 
 	lastCreated atomic.Int64 // nanoseconds; new records get increasing instants
 
@@ -118,7 +122,7 @@ func New(meta metadata.Store, token hsm.Token, policy *fips.Policy, cfg Config, 
 		cfg.Credentials = CredentialsVerify
 	}
 	s := &Store{meta: meta, drift: newDrifts(), policy: policy, cfg: cfg, log: log, locks: newLocks(), gcms: newGCMCounts(), policies: policies{joint: map[policyKey]*fips.Policy{}}, groups: newGroups(), streams: newStreams(cfg.Clock),
-		jobs: newJobs(cfg.Approve), post: newPost()}
+		jobs: newJobs(cfg.Approve), post: newPost(), reports: make(chan struct{}, 1)}
 	if token != nil {
 		s.guard = hsm.NewGuard(token, hsm.GuardConfig{Pairs: cfg.TestPairs, OnEvent: s.guardEvent, Clock: cfg.Clock})
 		s.token = s.guard
@@ -161,6 +165,13 @@ func (s *Store) Start(ctx context.Context) error {
 		defer s.done.Done()
 		s.keepTested(loop)
 	}()
+	if s.cfg.Report.Interval > 0 && s.cfg.Report.Dir != "" {
+		s.done.Add(1)
+		go func() {
+			defer s.done.Done()
+			s.keepReports(loop)
+		}()
+	}
 	s.keepCRLs(loop)
 	return nil
 }

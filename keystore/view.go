@@ -32,6 +32,26 @@ func (o object) view(ver kmip.Version, now time.Time, yield func(name string, in
 	}
 }
 
+// attrFIPSState is a server's own attribute: what the policy makes of the object now. It is computed, never stored, and there
+// in strict policies alone.
+const attrFIPSState = "y-fips-state"
+
+// view is what the caller may see of an object: its own view, and what the policy adds to it. A value that an administrator
+// once gave to an attribute of that name is not shown for it.
+func (s *Store) view(call *kmip.Call, o object, yield func(name string, index int32, v ttlv.Item)) {
+	pol := s.policyOf(call)
+	if !pol.Strict() || o.ObjectType == kmip.ObjectTypeTemplate {
+		o.view(call.Version, call.Now, yield)
+		return
+	}
+	o.view(call.Version, call.Now, func(name string, index int32, v ttlv.Item) {
+		if name != attrFIPSState {
+			yield(name, index, v)
+		}
+	})
+	yield(attrFIPSState, 0, textValue(string(o.fipsState(pol, call.Now))))
+}
+
 // GetAttributes returns the named attributes, or all of them; names that the object does not have are left out.
 func (s *Store) GetAttributes(ctx context.Context, call *kmip.Call, req *kmip.GetAttributesRequest) (*kmip.GetAttributesResponse, error) {
 	o, err := s.target(ctx, call)
@@ -39,7 +59,7 @@ func (s *Store) GetAttributes(ctx context.Context, call *kmip.Call, req *kmip.Ge
 		return nil, err
 	}
 	resp := &kmip.GetAttributesResponse{UniqueIdentifier: o.UID}
-	o.view(call.Version, call.Now, func(name string, index int32, v ttlv.Item) {
+	s.view(call, o, func(name string, index int32, v ttlv.Item) {
 		if len(req.AttributeName) == 0 || contains(req.AttributeName, name) {
 			resp.Attribute = append(resp.Attribute, instance(name, index, v))
 		}
@@ -73,7 +93,7 @@ func (s *Store) GetAttributeList(ctx context.Context, call *kmip.Call, _ *kmip.G
 	}
 	resp := &kmip.GetAttributeListResponse{UniqueIdentifier: o.UID}
 	seen := map[string]bool{}
-	o.view(call.Version, call.Now, func(name string, _ int32, _ ttlv.Item) {
+	s.view(call, o, func(name string, _ int32, _ ttlv.Item) {
 		if !seen[name] {
 			seen[name] = true
 			resp.AttributeName = append(resp.AttributeName, name)

@@ -88,71 +88,53 @@ type GoModule struct {
 	Enabled  bool   `json:"enabled"`  // approved mode
 	Enforced bool   `json:"enforced"` // GODEBUG=fips140=only
 	Version  string `json:"version"`
-	Built    string `json:"gofips140"` // GOFIPS140 of the build
-	GODEBUG  string `json:"godebug"`
+	Built    string `json:"gofips140"`       // GOFIPS140 of the build
+	Default  string `json:"default_godebug"` // built in
+	GODEBUG  string `json:"godebug"`         // of the environment
+	// Platform is to be compared with the operating environments that the certificate names.
+	Platform string `json:"platform"`
 	// Certificate is the validation of this version; null where there is none.
 	Certificate *Certificate `json:"certificate"`
 }
 
-// Certificate is a validation of a module, as the operator or the program's own list names it.
+// Certificate is a validation of a module that covers what runs, as the operator (the token's) or the program's own list
+// (Go's module) names it. Compare it with the list of the authority before a claim.
 type Certificate struct {
 	Authority string `json:"authority"` // such as NIST CMVP
-	Country   string `json:"country,omitempty"`
 	Number    string `json:"number"`
 	Standard  string `json:"standard"` // such as FIPS 140-3
-	Level     int    `json:"level,omitempty"`
-	Module    string `json:"module,omitempty"`
-	Sunset    string `json:"sunset,omitempty"` // YYYY-MM-DD
-	URI       string `json:"uri,omitempty"`
-	VendorURI string `json:"vendor_uri,omitempty"`
-	Source    string `json:"source"` // who says so
-	// Status is active, historical or expired on the day of the report, by the dates that are known here.
+	Level     int    `json:"level"`
+	Algorithm string `json:"algorithms,omitempty"` // certificate of the algorithms
+	Sunset    string `json:"sunset,omitempty"`     // YYYY-MM-DD
+	Source    string `json:"source"`               // who says so
+	// Status on the day of the report: StatusActive, or historical, revoked, in process. FIPS 140-2 is historical since
+	// 2026-09-22: for systems that exist, and no new ones.
 	Status string `json:"status"`
-	// Covers tells whether the certificate names what runs; else Differs says what is different.
-	Covers  bool     `json:"covers"`
-	Differs []string `json:"differs,omitempty"`
 }
 
-// Counts tells that a validation holds today for what runs.
-func (c *Certificate) Counts() bool { return c != nil && c.Covers && c.Status == StatusActive }
-
-// The values of Certificate.Status.
-const (
-	StatusActive     = "active"
-	StatusHistorical = "historical" // existing systems only: FIPS 140-2 since 2026-09-22
-	StatusExpired    = "expired"
-)
-
-// historical140 is the day from which all FIPS 140-2 certificates are on CMVP's historical list.
-var historical140 = time.Date(2026, time.September, 22, 0, 0, 0, 0, time.UTC)
-
-// StatusAt is the status of a certificate of a standard with a sunset (YYYY-MM-DD, or "") at an instant.
-func StatusAt(standard, sunset string, at time.Time) string {
-	if (standard == "FIPS 140-2" || standard == "140-2") && !at.Before(historical140) {
-		return StatusHistorical
-	}
-	if day, err := time.Parse(time.DateOnly, sunset); sunset != "" && (err != nil || !at.Before(day.AddDate(0, 0, 1))) {
-		return StatusExpired
-	}
-	return StatusActive
-}
+// StatusActive is the status of a validation that counts.
+const StatusActive = "active"
 
 // Token is the PKCS#11 token.
 type Token struct {
-	Library       string       `json:"library"` // path of the module
-	LibrarySHA256 string       `json:"library_sha256"`
-	LibraryInfo   string       `json:"library_info"` // description and version
-	Manufacturer  string       `json:"manufacturer"`
-	Model         string       `json:"model"`
-	Firmware      string       `json:"firmware"`
-	Hardware      string       `json:"hardware"`
-	Serial        string       `json:"serial"`
-	Label         string       `json:"label"`
-	Flags         []string     `json:"flags"`
-	Mechanisms    []Mechanism  `json:"mechanisms"`  // that the token claims; null: unknown
-	Uses          []string     `json:"uses"`        // what was tried and works, which is what the server uses
-	Certificate   *Certificate `json:"certificate"` // named by the operator; null: none
-	Enforces      []Enforced   `json:"token_enforces"`
+	Library       string      `json:"library"` // path of the module
+	LibrarySHA256 string      `json:"library_sha256"`
+	LibraryInfo   string      `json:"library_info"` // description and version
+	Manufacturer  string      `json:"manufacturer"`
+	Model         string      `json:"model"`
+	Firmware      string      `json:"firmware"`
+	Hardware      string      `json:"hardware"`
+	Serial        string      `json:"serial"`
+	Label         string      `json:"label"`
+	SlotFlags     uint        `json:"slot_flags"`  // CKF_ of CK_SLOT_INFO
+	TokenFlags    uint        `json:"token_flags"` // CKF_ of CK_TOKEN_INFO
+	Mechanisms    []Mechanism `json:"mechanisms"`  // that the token claims; null: unknown
+	Uses          []string    `json:"uses"`        // what was tried and works, which is what the server uses
+	// Certificate is the operator's that covers this token; null: none. Unvalidated says why it does not count.
+	Certificate *Certificate `json:"certificate"`
+	Unvalidated []string     `json:"unvalidated"`
+	Warnings    []string     `json:"warnings"`
+	Enforces    []Enforced   `json:"token_enforces"`
 }
 
 // Mechanism is one that the token claims.

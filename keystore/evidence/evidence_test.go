@@ -36,8 +36,8 @@ func sample() *evidence.Document {
 	return &evidence.Document{Schema: evidence.Schema, Generated: at, Serial: 7, PreviousSHA256: strings.Repeat("ab", 32),
 		Server:   evidence.Server{Version: "1.0", Build: map[string]string{"GOFIPS140": "v1.0.0"}},
 		Policies: []evidence.Policy{{For: "server", Policy: "fips140", Rules: fips.Default().Rules()[:3], Switches: []fips.Switch{fips.AllowECB}}},
-		GoModule: &evidence.GoModule{Enabled: true, Version: "v1.0.0", Certificate: certificate("FIPS 140-3", "2031-04-26")},
-		Token: &evidence.Token{Manufacturer: "Maker", Model: "M", Firmware: "7.8", Certificate: certificate("FIPS 140-3", "2030-01-01"),
+		GoModule: &evidence.GoModule{Enabled: true, Version: "v1.0.0", Certificate: certificate("active")},
+		Token: &evidence.Token{Manufacturer: "Maker", Model: "M", Firmware: "7.8", Certificate: certificate("active"),
 			Mechanisms: []evidence.Mechanism{{Name: "CKM_AES_KEY_GEN", MinKey: 16, MaxKey: 32}}, Enforces: []evidence.Enforced{{What: "RSA 1024", Enforced: true}}},
 		TLS:       []evidence.TLS{{Address: "0.0.0.0:5696", Policy: "fips140", Versions: []string{"TLS 1.2"}}},
 		SelfTests: &evidence.SelfTest{Passed: true, At: at, Results: []evidence.TestResult{{Mechanism: "AES-GCM", Name: "known answer", Result: "passed"}}},
@@ -50,9 +50,8 @@ func sample() *evidence.Document {
 		Deviations: []evidence.Deviation{{ID: "D-TLS-1", Text: "no RSA key exchange"}}}
 }
 
-func certificate(standard, sunset string) *evidence.Certificate {
-	return &evidence.Certificate{Authority: "NIST CMVP", Number: "5247", Standard: standard, Sunset: sunset, Covers: true,
-		Status: evidence.StatusAt(standard, sunset, at), Source: "test"}
+func certificate(status string) *evidence.Certificate {
+	return &evidence.Certificate{Authority: "NIST CMVP", Number: "5247", Standard: "FIPS 140-3", Level: 1, Status: status, Source: "test"}
 }
 
 // files are a signed report in both forms.
@@ -207,10 +206,11 @@ func TestVerdict(t *testing.T) {
 		{"module without certificate", func(d *evidence.Document) { d.GoModule.Certificate = nil }, "no validation of Go's"},
 		{"token without certificate", func(d *evidence.Document) { d.Token.Certificate = nil }, "token not validated"},
 		{"token differs", func(d *evidence.Document) {
-			d.Token.Certificate.Covers, d.Token.Certificate.Differs = false, []string{"firmware 7.8 is not 7.7"}
-		}, "firmware 7.8 is not 7.7"},
-		{"FIPS 140-2", func(d *evidence.Document) { d.Token.Certificate = certificate("FIPS 140-2", "2030-01-01") }, "historical"},
-		{"after the sunset", func(d *evidence.Document) { d.Token.Certificate = certificate("FIPS 140-3", "2026-11-27") }, "expired"},
+			d.Token.Certificate, d.Token.Unvalidated = nil, []string{"certificate 1 covers firmware 7.7, and the token has 7.8"}
+		}, "the token has 7.8"},
+		{"software token", func(d *evidence.Document) { d.Token.Unvalidated = []string{"not a hardware slot"} }, "not a hardware slot"},
+		{"historical token", func(d *evidence.Document) { d.Token.Certificate = certificate("historical") }, "is historical"},
+		{"module in process", func(d *evidence.Document) { d.GoModule.Certificate = certificate("in process") }, "is in process"},
 		{"no self-tests", func(d *evidence.Document) { d.SelfTests = nil }, "self-tests of the token are unknown"},
 		{"failed self-test", func(d *evidence.Document) { d.SelfTests.Passed = false }, "failed"},
 		{"blocked", func(d *evidence.Document) { d.SelfTests.Blocked = []string{"AES-GCM"} }, "AES-GCM"},
@@ -229,12 +229,6 @@ func TestVerdict(t *testing.T) {
 				t.Errorf("got %v %q, want %q", d.Verdict.Compliant, got, c.want)
 			}
 		})
-	}
-	if got := evidence.StatusAt("FIPS 140-3", "2026-11-28", at); got != evidence.StatusActive {
-		t.Errorf("on the day of the sunset: %s", got)
-	}
-	if got := evidence.StatusAt("FIPS 140-2", "", time.Date(2026, 9, 21, 23, 0, 0, 0, time.UTC)); got != evidence.StatusActive {
-		t.Errorf("FIPS 140-2 before 2026-09-22: %s", got)
 	}
 }
 

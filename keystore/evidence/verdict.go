@@ -44,24 +44,24 @@ func (d *Document) judgeModules(not func(bool, string, ...any)) {
 	default:
 		not(!m.Enabled, "Go's Cryptographic Module is not in approved mode")
 		not(m.Certificate == nil, "no validation of Go's Cryptographic Module %s is known", m.Version)
-		not(m.Certificate != nil && !m.Certificate.Counts(), "the validation of Go's Cryptographic Module: %s", shortfall(m.Certificate))
+		not(m.Certificate != nil && m.Certificate.Status != StatusActive, "the validation of Go's Cryptographic Module: %s", standing(m.Certificate))
 	}
 	switch t := d.Token; {
 	case t == nil:
 		not(true, "the token is unknown")
 	default:
-		not(t.Certificate == nil, "token not validated: no certificate is named for %s %s, firmware %s", t.Manufacturer, t.Model, t.Firmware)
-		not(t.Certificate != nil && !t.Certificate.Counts(), "the validation of the token: %s", shortfall(t.Certificate))
+		for _, why := range t.Unvalidated {
+			not(true, "token not validated: %s", why)
+		}
+		not(t.Certificate == nil && len(t.Unvalidated) == 0, "token not validated: no certificate is named")
+		not(t.Certificate != nil && t.Certificate.Status != StatusActive, "the validation of the token: %s", standing(t.Certificate))
 	}
 }
 
-// shortfall says why a certificate does not count.
-func shortfall(c *Certificate) string {
-	switch {
-	case c == nil || c.Counts():
+// standing is how a certificate stands, in words.
+func standing(c *Certificate) string {
+	if c == nil {
 		return ""
-	case c.Covers:
-		return fmt.Sprintf("certificate %s (%s) is %s", c.Number, c.Standard, c.Status)
 	}
-	return fmt.Sprintf("certificate %s does not cover what runs: %s", c.Number, strings.Join(c.Differs, "; "))
+	return strings.TrimSpace(fmt.Sprintf("certificate %s (%s) is %s", c.Number, c.Standard, c.Status))
 }

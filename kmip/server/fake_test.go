@@ -271,7 +271,7 @@ func (k *fakeKeys) Destroy(ctx context.Context, call *kmip.Call, _ *kmip.Destroy
 	return &kmip.DestroyResponse{UniqueIdentifier: call.Target}, nil
 }
 
-func (k *fakeKeys) Describe(context.Context, kmip.Caller, kmip.Version) (kmip.ServerDescription, error) {
+func (k *fakeKeys) Describe(context.Context, *kmip.Call) (kmip.ServerDescription, error) {
 	return k.describe, nil
 }
 

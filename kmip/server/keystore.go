@@ -73,8 +73,8 @@ type Keystore interface {
 	CreateSplitKey(ctx context.Context, call *kmip.Call, req *kmip.CreateSplitKeyRequest) (*kmip.CreateSplitKeyResponse, error)
 	JoinSplitKey(ctx context.Context, call *kmip.Call, req *kmip.JoinSplitKeyRequest) (*kmip.JoinSplitKeyResponse, error)
 
-	// Describe answers Query, as far as the version has the facts. caller may be unregistered.
-	Describe(ctx context.Context, caller kmip.Caller, ver kmip.Version) (kmip.ServerDescription, error)
+	// Describe answers Query, as far as the version has the facts. The caller may be unregistered. Profiles and policy are those of the listener and the caller's group.
+	Describe(ctx context.Context, call *kmip.Call) (kmip.ServerDescription, error)
 }
 
 // Authenticator turns certificates and credentials into callers. It is consulted at the handshake and again for each

@@ -30,7 +30,7 @@ var opQuery = row[kmip.QueryRequest, kmip.QueryResponse]{
 		return nil
 	},
 	Run: func(ctx context.Context, c *call, r *kmip.QueryRequest) (*kmip.QueryResponse, error) {
-		d, err := c.Keys.Describe(ctx, c.Caller, c.Version)
+		d, err := c.Keys.Describe(ctx, &c.Call)
 		if err != nil {
 			return nil, err
 		}
