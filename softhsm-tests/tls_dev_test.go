@@ -2,6 +2,9 @@ package softhsmtests
 
 import (
 	"crypto/tls"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"kmipd/softhsm-tests/internal/harness"
@@ -53,5 +56,22 @@ func TestListenerPolicy(t *testing.T) {
 	}
 	if err := message.Clean(first); err != nil {
 		t.Log(err)
+	}
+}
+
+// What kmipd init makes for a strict policy passes kmipd doctor, with the key of the server on the token.
+func TestInitPolicies(t *testing.T) {
+	for _, policy := range []string{"fips140", "suiteb192"} {
+		dir := harness.Dir(t)
+		if _, code := harness.Run(t, "init", "--dir", dir, "--policy", policy, "--listen", "127.0.0.1:0"); code != 0 {
+			t.Fatalf("%s: init: status %d", policy, code)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "server.key")); err == nil {
+			t.Errorf("%s: the key of the server is in a file", policy)
+		}
+		out, code := harness.Run(t, "doctor", "--measure=false", "--dir", dir, "--allow-unvalidated-token", "--allow-uncertified-module")
+		if code != 0 || !strings.Contains(string(out), "ok      TLS key pkcs11:object=kmipd-tls") {
+			t.Errorf("%s: doctor: status %d\n%s", policy, code, out)
+		}
 	}
 }

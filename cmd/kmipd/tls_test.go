@@ -181,18 +181,7 @@ func TestTLSCommands(t *testing.T) {
 	}
 }
 
-// Every init that a strict policy makes passes its own doctor, with the key on the token.
-func TestInitPolicies(t *testing.T) {
-	for _, policy := range []string{"fips140", "suiteb192"} {
-		caDir(t) // for the skip
-		dir := filepath.Join(t.TempDir(), "d")
-		t.Setenv("SOFTHSM2_CONF", "")
-		ok(t, "init", "--dir", dir, "--policy", policy, "--listen", "127.0.0.1:0")
-		if exists(filepath.Join(dir, "server.key")) {
-			t.Errorf("%s: the key of the server is in a file", policy)
-		}
-		ok(t, "doctor", "--measure=false", "--dir", dir)
-	}
+func TestInitRefusesBoth(t *testing.T) {
 	if code, _, errs := kmipd(t, "init", "--dir", t.TempDir(), "--tls-key", "token", "--tls-certificate", "x"); code != 2 {
 		t.Errorf("a key to be made beside a certificate: status %d, %s", code, errs)
 	}
