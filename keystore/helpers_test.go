@@ -71,7 +71,8 @@ func openRecords(t testing.TB, fs vfs.FS) metadata.Store {
 func newBench(t testing.TB, settings ...func(*Config)) *bench {
 	t.Helper()
 	b := &bench{t: t, fs: vfs.NewCrashableMem(), fake: hsmtest.NewFake(), now: epoch, log: &lockedBuffer{}, policy: fips.Default()}
-	b.cfg = Config{AllowDestroy: true, LeaseTime: 3600, Clock: b.clock, SettleInterval: time.Hour}
+	b.cfg = Config{AllowDestroy: true, LeaseTime: 3600, Clock: b.clock, SettleInterval: time.Hour,
+		AllowWeakerPolicy: true} // tests go from any policy to any other
 	for _, set := range settings {
 		set(&b.cfg)
 	}
