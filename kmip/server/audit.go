@@ -36,6 +36,7 @@ func (b *batch) audit(op kmip.Operation, c *call, err error, took time.Duration)
 	if id == "" && err == nil {
 		id = c.Placeholder // the object that the item made or found
 	}
+	b.srv.refusals.note(err, Refusal{Client: b.caller.Client, Listener: c.Listener, Operation: op, Object: id, Reason: reason})
 	b.line(ev, op, id).Stringer("version", b.msg.version).Dur("elapsed", took)
 	if err != nil {
 		ev.Stringer("reason", reason)

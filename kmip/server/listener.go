@@ -134,6 +134,7 @@ func ruleOf(err error) (policy, rule string) {
 func (c *conn) refused(err error, msg string) {
 	policy, rule := ruleOf(err)
 	c.srv.counters.refusal(rule)
+	c.srv.refusals.note(err, Refusal{Listener: c.entrance.name, Reason: kmip.ResultReasonAuthenticationNotSuccessful})
 	ev := c.log.Warn().Err(err).Str("rule", rule).Str("listener", c.entrance.name)
 	if policy != "" {
 		ev.Str("policy", policy)

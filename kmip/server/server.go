@@ -30,6 +30,7 @@ type Server struct {
 	requests atomic.Uint64
 	connIDs  atomic.Uint64
 	counters counters
+	refusals refusals
 
 	base   context.Context // of every request; ends when Shutdown gives up waiting
 	cancel context.CancelFunc
