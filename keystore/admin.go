@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"kmipd/keystore/audit"
 	"kmipd/kmip"
 	"kmipd/kmip/ttlv"
 	"kmipd/metadata"
@@ -148,8 +149,9 @@ func (s *Store) dependents(ctx context.Context, o object) ([]string, error) {
 
 // asOwner runs a change to an object of a client in a transaction of its own, with the rights of the object's owner and
 // those that only the administrator has.
-func (s *Store) asOwner(ctx context.Context, o object, change func(context.Context, *kmip.Call) error) error {
-	t := &tx{s: s, administrator: true}
+func (s *Store) asOwner(ctx context.Context, o object, e audit.Event, change func(context.Context, *kmip.Call) error) error {
+	e.Client, e.User = o.Owner, o.User
+	t := &tx{s: s, administrator: true, item: doing{by: e}}
 	call := &kmip.Call{Version: kmip.V1_4, Caller: kmip.Caller{Client: o.Owner, User: o.User}, Now: s.cfg.Clock().UTC(), Target: o.UID, Tx: t}
 	ctx, cancel := context.WithTimeout(ctx, finishTimeout)
 	defer cancel()
@@ -170,7 +172,7 @@ func (s *Store) DeleteObject(ctx context.Context, ref, client string, t kmip.Obj
 	if err != nil {
 		return err
 	}
-	return s.asOwner(ctx, o, func(ctx context.Context, call *kmip.Call) error {
+	return s.asOwner(ctx, o, ofAdministrator("delete "+t.String()), func(ctx context.Context, call *kmip.Call) error {
 		if t != kmip.ObjectTypeTemplate && o.state(call.Now) == kmip.StateActive {
 			reason := kmip.RevocationReason{RevocationReasonCode: kmip.RevocationReasonCodeCessationOfOperation}
 			if _, err := s.Revoke(ctx, call, &kmip.RevokeRequest{RevocationReason: reason}); err != nil {
@@ -205,7 +207,7 @@ func (s *Store) UpdateAttribute(ctx context.Context, u AttributeUpdate) (*Attrib
 		return nil, err
 	}
 	var out kmip.Attribute
-	err = s.asOwner(ctx, o, func(ctx context.Context, call *kmip.Call) error {
+	err = s.asOwner(ctx, o, ofAdministrator("update attribute", fact("attribute", u.Attribute)), func(ctx context.Context, call *kmip.Call) error {
 		if u.Delete {
 			resp, err := s.DeleteAttribute(ctx, call, &kmip.DeleteAttributeRequest{AttributeName: u.Attribute, AttributeIndex: u.Index})
 			if err == nil {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"kmipd/keystore/audit"
 	"kmipd/kmip"
 	"kmipd/metadata"
 )
@@ -47,7 +48,10 @@ func (s *Store) ApproveJob(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.decide(ctx, e, func(rec *metadata.Job) { rec.State = metadata.JobQueued }); err != nil {
+	if err := s.decide(ctx, e, func(rec *metadata.Job) audit.Event {
+		rec.State = metadata.JobQueued
+		return decided(rec, "job approve")
+	}); err != nil {
 		return err
 	}
 	s.jobs.push(e.id)
@@ -60,9 +64,17 @@ func (s *Store) DenyJob(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	return s.decide(ctx, e, func(rec *metadata.Job) {
+	return s.decide(ctx, e, func(rec *metadata.Job) audit.Event {
 		rec.State, rec.Reason, rec.Message = metadata.JobFailed, kmip.ResultReasonPermissionDenied, "an administrator denied the request"
+		return decided(rec, "job deny")
 	})
+}
+
+// decided is the event of an administrator's decision on a job.
+func decided(j *metadata.Job, command string) audit.Event {
+	e := ofJob(j, command, audit.Success)
+	e.Kind = audit.KindAdmin
+	return e
 }
 
 // waiting claims the waiting job whose identifier begins so.

@@ -13,6 +13,7 @@ import (
 
 	"kmipd/fips"
 	"kmipd/hsm"
+	"kmipd/keystore/audit"
 	"kmipd/kmip"
 	"kmipd/kmip/ttlv"
 	"kmipd/metadata"
@@ -60,9 +61,10 @@ type authorities struct {
 	wakeUp chan struct{} // of the goroutine that issues CRLs; nil before Start
 }
 
-// caCall is a call of the authorities' own.
-func (s *Store) caCall() *kmip.Call {
-	return &kmip.Call{Version: kmip.V1_4, Caller: kmip.Caller{Client: caOwner}, Now: s.cfg.Clock().UTC(), Tx: s.Begin(false)}
+// caCall is a call of the authorities' own, at the command of an administrator.
+func (s *Store) caCall(e audit.Event) *kmip.Call {
+	t := &tx{s: s, item: doing{by: e}}
+	return &kmip.Call{Version: kmip.V1_4, Caller: kmip.Caller{Client: caOwner}, Now: s.cfg.Clock().UTC(), Tx: t}
 }
 
 // cert is the authority's own certificate, nil while it has none.

@@ -10,6 +10,9 @@ import (
 // Authorize decides whether the caller may ask for the operation on the target. It is the one place where rights are
 // checked: another client's object does not exist; within a client, an object that a user made belongs to that user.
 func (s *Store) Authorize(ctx context.Context, call *kmip.Call, op kmip.Operation) error {
+	if t, ok := call.Tx.(*tx); ok {
+		t.begins(call, op)
+	}
 	if call.Caller.Client == "" {
 		return denied("the client's certificate is not registered")
 	}

@@ -69,7 +69,7 @@ func (s *Store) InitAuthority(ctx context.Context, n NewAuthority) (*Authority, 
 
 // makeAuthority makes key pair and certificate in one commit of both stores.
 func (s *Store) makeAuthority(ctx context.Context, n NewAuthority, subject []byte) (err error) {
-	call := s.caCall()
+	call := s.caCall(ofAdministrator("ca init", fact("authority", n.Name), fact("subject", n.Subject)))
 	defer func() { err = errors.Join(err, call.Tx.Rollback(ctx, 0)) }()
 	algorithm, ok := map[string]kmip.CryptographicAlgorithm{"ECDSA": kmip.CryptographicAlgorithmECDSA, "RSA": kmip.CryptographicAlgorithmRSA}[n.Algorithm]
 	if !ok {
@@ -299,7 +299,7 @@ func equalKeys(a, b crypto.PublicKey) bool {
 
 // storeChain stores the chain and points the authority's keys to it, in one commit.
 func (s *Store) storeChain(ctx context.Context, a *authority, chain [][]byte) (err error) {
-	call := s.caCall()
+	call := s.caCall(ofAdministrator("ca import", fact("authority", a.name)))
 	defer func() { err = errors.Join(err, call.Tx.Rollback(ctx, 0)) }()
 	objs := make([]object, len(chain))
 	for i := len(chain) - 1; i >= 0; i-- {

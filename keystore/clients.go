@@ -13,10 +13,12 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
+	"kmipd/keystore/audit"
 	"kmipd/kmip"
 	"kmipd/metadata"
 )
@@ -188,6 +190,9 @@ func (s *Store) notePending(ctx context.Context, cert *x509.Certificate, remote 
 		p.Address = host
 	}
 	s.log.Warn().Str("fingerprint", print).Str("subject", p.Subject).Str("address", p.Address).Msg("certificate is not registered; noted as pending")
+	e := audit.Event{Kind: audit.KindConnection, Outcome: audit.Failure, Operation: "unknown certificate", Address: remote.String(),
+		Facts: []audit.Fact{fact("fingerprint", print), fact("subject", p.Subject)}}
+	s.offer(limitCertificates, e)
 	return toKMIP(s.meta.PutPending(ctx, p))
 }
 
@@ -303,7 +308,8 @@ func (s *Store) checkCredential(ctx context.Context, client, user string, device
 	case CredentialsIgnore:
 		return false, nil
 	case CredentialsEnrol:
-		return true, s.AddCredential(ctx, client, user, device, password)
+		e := audit.Event{Kind: audit.KindServer, Outcome: audit.Success, Operation: "enrol a credential"}
+		return true, s.addCredential(ctx, client, user, device, password, e)
 	}
 	return false, authFailed()
 }
@@ -328,6 +334,11 @@ func matches(cr metadata.StoredCredential, password []byte) bool {
 
 // AddCredential registers a credential for a client, or gives a registered one a new password.
 func (s *Store) AddCredential(ctx context.Context, client, user string, device bool, password []byte) error {
+	return s.addCredential(ctx, client, user, device, password, ofAdministrator("client credential"))
+}
+
+func (s *Store) addCredential(ctx context.Context, client, user string, device bool, password []byte, e audit.Event) error {
+	e.User = user
 	cr := metadata.StoredCredential{User: user, Device: device}
 	if len(password) > 0 {
 		cr.Salt, cr.Iterations = make([]byte, 16), passwordIterations
@@ -338,7 +349,7 @@ func (s *Store) AddCredential(ctx context.Context, client, user string, device b
 		}
 		cr.Hash = sum
 	}
-	return s.changeClient(ctx, client, func(cl *metadata.Client) error {
+	return s.changeClient(ctx, client, e, func(cl *metadata.Client) error {
 		for i, old := range cl.Credentials {
 			if old.User == user && old.Device == device {
 				cl.Credentials[i] = cr
@@ -352,7 +363,8 @@ func (s *Store) AddCredential(ctx context.Context, client, user string, device b
 
 // RequireCredential says whether each message of a client needs a registered credential next to the certificate.
 func (s *Store) RequireCredential(ctx context.Context, client string, require bool) error {
-	return s.changeClient(ctx, client, func(cl *metadata.Client) error {
+	e := ofAdministrator("client require", fact("credential", strconv.FormatBool(require)))
+	return s.changeClient(ctx, client, e, func(cl *metadata.Client) error {
 		if require && len(cl.Credentials) == 0 {
 			return fmt.Errorf("client %q has no credential: register one first", client)
 		}
@@ -366,7 +378,8 @@ func (s *Store) SetGroup(ctx context.Context, client, group string) error {
 	if _, ok := s.cfg.Groups[group]; !ok && group != "" {
 		return fmt.Errorf("the configuration has no [[group]] with name %q", group)
 	}
-	err := s.changeClient(ctx, client, func(cl *metadata.Client) error {
+	e := ofAdministrator("client group", fact("group", group))
+	err := s.changeClient(ctx, client, e, func(cl *metadata.Client) error {
 		cl.Group = group
 		return nil
 	})
@@ -379,7 +392,8 @@ func (s *Store) SetGroup(ctx context.Context, client, group string) error {
 // RemoveCertificate takes one certificate from a client, which keeps its others.
 func (s *Store) RemoveCertificate(ctx context.Context, client, print string) error {
 	print = strings.ToLower(strings.ReplaceAll(print, ":", ""))
-	return s.changeClient(ctx, client, func(cl *metadata.Client) error {
+	e := ofAdministrator("client uncertify", fact("fingerprint", print))
+	return s.changeClient(ctx, client, e, func(cl *metadata.Client) error {
 		n := len(cl.Certificates)
 		cl.Certificates = slices.DeleteFunc(cl.Certificates, func(m metadata.CertificateMatch) bool {
 			return len(print) >= 8 && strings.HasPrefix(m.Fingerprint, print)
@@ -417,20 +431,28 @@ func (s *Store) AddClient(ctx context.Context, cl *metadata.Client) error {
 		}
 	}
 	cl.Created = s.cfg.Clock().UTC()
-	return s.meta.PutClient(ctx, cl)
+	e := ofAdministrator("client add", certificateFacts(cl.Certificates)...)
+	e.Client = cl.Name
+	return s.meta.PutClient(ctx, cl, s.payload(e, nil))
 }
 
 // clientsLock is the lock under which clients are changed; no Unique Identifier has this form.
 const clientsLock = "\x00clients"
 
-func (s *Store) lockClients(ctx context.Context) error { return s.locks.acquire(ctx, clientsLock) }
+func (s *Store) lockClients(ctx context.Context) error {
+	if err := s.trail.ready(ctx); err != nil {
+		return err
+	}
+	return s.locks.acquire(ctx, clientsLock)
+}
 
 func (s *Store) unlockClients() {
 	s.dropClients()
 	s.locks.release(clientsLock)
 }
 
-func (s *Store) changeClient(ctx context.Context, name string, change func(*metadata.Client) error) error {
+// changeClient changes a client. e is the command of the administrator.
+func (s *Store) changeClient(ctx context.Context, name string, e audit.Event, change func(*metadata.Client) error) error {
 	if err := s.lockClients(ctx); err != nil {
 		return err
 	}
@@ -445,12 +467,27 @@ func (s *Store) changeClient(ctx context.Context, name string, change func(*meta
 	if err := change(cl); err != nil {
 		return err
 	}
-	return s.meta.PutClient(ctx, cl)
+	e.Client = name
+	return s.meta.PutClient(ctx, cl, s.payload(e, nil))
+}
+
+// certificateFacts are ways to recognise a client, for the audit trail.
+func certificateFacts(list []metadata.CertificateMatch) []audit.Fact {
+	var facts []audit.Fact
+	for _, m := range list {
+		if m.Fingerprint != "" {
+			facts = append(facts, fact("fingerprint", m.Fingerprint))
+		} else {
+			facts = append(facts, fact("subject", m.Subject), fact("authority", m.CAFingerprint))
+		}
+	}
+	return facts
 }
 
 // AddCertificate gives a client one more certificate.
 func (s *Store) AddCertificate(ctx context.Context, name string, m metadata.CertificateMatch) error {
-	return s.changeClient(ctx, name, func(cl *metadata.Client) error {
+	e := ofAdministrator("client certificate", certificateFacts([]metadata.CertificateMatch{m})...)
+	return s.changeClient(ctx, name, e, func(cl *metadata.Client) error {
 		list, err := s.meta.Clients(ctx)
 		if err != nil {
 			return err
@@ -482,7 +519,9 @@ func (s *Store) RemoveClient(ctx context.Context, name string) (objects int, err
 	if err != nil {
 		return 0, err
 	}
-	if err := s.meta.DeleteClient(ctx, name); err != nil {
+	e := ofAdministrator("client remove")
+	e.Client = name
+	if err := s.meta.DeleteClient(ctx, name, s.payload(e, nil)); err != nil {
 		return 0, err
 	}
 	return res.Total, s.closeBox(ctx, name)
@@ -513,7 +552,9 @@ func (s *Store) AcceptPending(ctx context.Context, print, client string) error {
 	if err != nil {
 		return err
 	}
-	return s.meta.DeletePending(ctx, p.Fingerprint)
+	e := ofAdministrator("client accept", fact("fingerprint", p.Fingerprint))
+	e.Client = client
+	return s.meta.DeletePending(ctx, p.Fingerprint, s.payload(e, nil))
 }
 
 // RejectPending forgets a pending certificate.
@@ -522,7 +563,8 @@ func (s *Store) RejectPending(ctx context.Context, print string) error {
 	if err != nil {
 		return err
 	}
-	return s.meta.DeletePending(ctx, p.Fingerprint)
+	e := ofAdministrator("client reject", fact("fingerprint", p.Fingerprint))
+	return s.meta.DeletePending(ctx, p.Fingerprint, s.payload(e, nil))
 }
 
 // pending finds a pending certificate by fingerprint or an unambiguous beginning of it (8 digits or more).

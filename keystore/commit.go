@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"kmipd/hsm"
+	"kmipd/keystore/audit"
 	"kmipd/kmip"
 	"kmipd/metadata"
 )
@@ -22,6 +23,9 @@ import (
 // objects and may fill in what it learns (digest, length); it runs between the intents and the records. When it fails
 // nothing remains.
 func (s *Store) commitNew(ctx context.Context, call *kmip.Call, op kmip.Operation, objs []object, gone []replaced, work func(context.Context) error) error {
+	if err := s.trail.ready(ctx); err != nil {
+		return err
+	}
 	for _, o := range objs {
 		if err := txOf(call).lockNames(ctx, o.Record); err != nil {
 			return err
@@ -41,7 +45,7 @@ func (s *Store) commitNew(ctx context.Context, call *kmip.Call, op kmip.Operatio
 			Class: o.Handle.Class, At: call.Now})
 	}
 	if len(ids) > 0 {
-		if err := s.meta.Commit(ctx, b); err != nil {
+		if err := s.bookkeep(ctx, b); err != nil {
 			return toKMIP(err)
 		}
 		if err := work(ctx); err != nil {
@@ -73,12 +77,13 @@ func (s *Store) commitNew(ctx context.Context, call *kmip.Call, op kmip.Operatio
 	t.caller, t.now = call.Caller, call.Now
 	t.answer(final, objs...)
 	s.newsOf(final, t, objs, gone)
-	if err := s.publish(ctx, final, t); err != nil {
+	if err := s.publish(ctx, final, t, t.done()); err != nil {
 		if !errors.Is(err, metadata.ErrFailed) {
 			s.abandon(ctx, objs, ids)
 		} // else the records may be on disk all the same: settle finds out at the next start
 		return toKMIP(err)
 	}
+	t.item.recorded = true
 	along := len(gone)
 	for _, g := range gone {
 		t.wrote(g.UID, g.before)
@@ -137,7 +142,7 @@ func (s *Store) abandon(ctx context.Context, objs []object, ids [][16]byte) {
 	if len(ids) == 0 {
 		return
 	}
-	if err := s.meta.Commit(ctx, &metadata.Batch{DropIntents: ids}); err != nil {
+	if err := s.bookkeep(ctx, &metadata.Batch{DropIntents: ids}); err != nil {
 		s.log.Error().Err(err).Msg("dropping the intents of an abandoned creation")
 	}
 }
@@ -168,7 +173,7 @@ func (s *Store) nameFree(ctx context.Context, o object, gone []replaced) error {
 
 // finishDestroy ends the token object of a destroying record and marks the record destroyed. The caller holds the lock
 // or is alone (settle).
-func (s *Store) finishDestroy(ctx context.Context, uid string) error {
+func (s *Store) finishDestroy(ctx context.Context, uid string, e audit.Event) error {
 	rec, err := s.meta.Get(ctx, uid)
 	if err != nil {
 		return err
@@ -179,8 +184,8 @@ func (s *Store) finishDestroy(ctx context.Context, uid string) error {
 		}
 	}
 	if rec.ObjectType == kmip.ObjectTypeTemplate {
-		return s.meta.Commit(ctx, &metadata.Batch{Deletes: []metadata.Delete{{UID: uid, Expect: rec.Revision}}})
+		return s.commit(ctx, &metadata.Batch{Deletes: []metadata.Delete{{UID: uid, Expect: rec.Revision}}}, e)
 	}
 	rec.Phase = metadata.PhaseDestroyed
-	return s.meta.Commit(ctx, &metadata.Batch{Puts: []metadata.Put{{Record: rec, Expect: rec.Revision}}})
+	return s.commit(ctx, &metadata.Batch{Puts: []metadata.Put{{Record: rec, Expect: rec.Revision}}}, e)
 }

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"math/big"
 	"slices"
+	"strconv"
 	"time"
 
 	"kmipd/kmip"
@@ -78,9 +79,10 @@ func (t *tx) saveRevoked(ctx context.Context, o object, before *metadata.Record)
 	b := &metadata.Batch{Puts: []metadata.Put{{Record: o.Record, Expect: before.Revision}, {Record: e.Record, Expect: was.Revision}}}
 	t.answer(b, o)
 	t.s.notice(b, before, o.Record, t.now, t.own(o.Record))
-	if err := t.s.publish(ctx, b, t); err != nil {
+	if err := t.s.publish(ctx, b, t, t.done()); err != nil {
 		return err
 	}
+	t.item.recorded = true
 	t.wrote(e.UID, was)
 	t.wrote(o.UID, before)
 	t.log[len(t.log)-1].along = 1
@@ -308,7 +310,9 @@ func (s *Store) publishCRL(ctx context.Context, a *authority, old *publishedCRL,
 	if err != nil {
 		return err
 	}
-	if err := s.meta.SetSetting(ctx, crlSetting(a.name), b, true); err != nil {
+	e := ofServer("issue a revocation list")
+	e.Facts = append(e.Facts, fact("authority", a.name), fact("number", p.Number), fact("revoked", strconv.Itoa(len(entries))))
+	if err := s.meta.SetSetting(ctx, crlSetting(a.name), b, true, s.payload(e, nil)); err != nil {
 		return err
 	}
 	s.cas.mu.Lock()

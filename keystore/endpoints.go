@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"kmipd/keystore/audit"
 	"kmipd/kmip"
 	"kmipd/metadata"
 )
@@ -45,7 +46,7 @@ func (s *Store) loadEndpoints(ctx context.Context) error {
 
 func (s *Store) dequeue(ctx context.Context, keys []metadata.DeliveryKey) error {
 	for part := range slices.Chunk(keys, 512) {
-		if err := s.meta.Commit(ctx, &metadata.Batch{Dequeue: part}); err != nil {
+		if err := s.bookkeep(ctx, &metadata.Batch{Dequeue: part}); err != nil {
 			return err
 		}
 	}
@@ -59,7 +60,11 @@ func (s *Store) SetEndpoint(ctx context.Context, client string, e *metadata.Endp
 			return err
 		}
 	}
-	if err := s.changeClient(ctx, client, func(c *metadata.Client) error { c.Endpoint = e; return nil }); err != nil {
+	command := ofAdministrator("client endpoint", fact("address", "none"))
+	if e != nil {
+		command.Facts[0].Value = e.Address
+	}
+	if err := s.changeClient(ctx, client, command, func(c *metadata.Client) error { c.Endpoint = e; return nil }); err != nil {
 		return err
 	}
 	if e == nil {
@@ -152,7 +157,12 @@ func (s *Store) Put(ctx context.Context, client string, uids []string) error {
 		}
 		b.Enqueue = append(b.Enqueue, s.putOf(rec, s.cfg.Clock().UTC()))
 	}
-	return s.publish(ctx, b, nil)
+	e := ofAdministrator("put")
+	e.Client = client
+	for _, uid := range uids {
+		e.Objects = append(e.Objects, audit.Object{UID: uid})
+	}
+	return s.publish(ctx, b, nil, e)
 }
 
 // mayBePut finds early what putMessage would find when it is too late to tell the administrator.

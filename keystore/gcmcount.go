@@ -3,6 +3,7 @@ package keystore
 import (
 	"context"
 	"encoding/binary"
+	"strconv"
 	"sync"
 
 	"kmipd/fips"
@@ -83,7 +84,9 @@ func (s *Store) reserveGCM(ctx context.Context, c *gcmCount, id hsm.TokenID) err
 	if len(b) == 8 {
 		end = binary.BigEndian.Uint64(b)
 	}
-	if err := s.meta.SetSetting(ctx, name, binary.BigEndian.AppendUint64(nil, end+gcmStep), true); err != nil {
+	e := ofServer("count GCM encryptions")
+	e.Facts = append(e.Facts, fact("token object", id.String()), fact("up to", strconv.FormatUint(end+gcmStep, 10)))
+	if err := s.meta.SetSetting(ctx, name, binary.BigEndian.AppendUint64(nil, end+gcmStep), true, s.payload(e, nil)); err != nil {
 		return err
 	}
 	c.used, c.saved = end, end+gcmStep

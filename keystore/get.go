@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"kmipd/hsm"
+	"kmipd/keystore/audit"
 	"kmipd/keystore/keyform"
 	"kmipd/kmip"
 	"kmipd/kmip/ttlv"
@@ -50,7 +51,7 @@ func (s *Store) give(ctx context.Context, call *kmip.Call, o object, req *kmip.G
 	}
 	switch o.ObjectType {
 	case kmip.ObjectTypeCertificate, kmip.ObjectTypeOpaqueObject:
-		err = s.getPlainObject(ctx, o, f, req, resp)
+		err = s.getPlainObject(ctx, call, o, f, req, resp)
 	default:
 		err = s.getKey(ctx, call, o, f, req, resp)
 	}
@@ -92,7 +93,7 @@ func (f *frame) asPKCS12(req *kmip.GetRequest) bool {
 }
 
 // getPlainObject returns certificates and opaque objects.
-func (s *Store) getPlainObject(ctx context.Context, o object, f *frame, req *kmip.GetRequest, resp *kmip.GetResponse) error {
+func (s *Store) getPlainObject(ctx context.Context, call *kmip.Call, o object, f *frame, req *kmip.GetRequest, resp *kmip.GetResponse) error {
 	if req.KeyWrappingSpecification != nil {
 		return illegal("a %s has no Key Block to wrap", o.ObjectType)
 	}
@@ -121,6 +122,7 @@ func (s *Store) getPlainObject(ctx context.Context, o object, f *frame, req *kmi
 		return err
 	}
 	resp.OpaqueObject.OpaqueDataValue = value
+	txOf(call).releases(audit.ReleasePlain) // what it is nobody knows
 	return nil
 }
 
@@ -162,10 +164,11 @@ func (s *Store) noteRelease(call *kmip.Call, o object, kb *kmip.KeyBlock) {
 	if o.ObjectType == kmip.ObjectTypePublicKey || kb.KeyValue.IsZero() {
 		return
 	}
-	how := "plain"
+	how := audit.ReleasePlain
 	if kb.KeyWrappingData != nil || kb.KeyFormatType == kmip.KeyFormatTypePKCS12 {
-		how = "wrapped"
+		how = audit.ReleaseWrapped
 	}
+	txOf(call).releases(how)
 	s.log.Info().Str("uid", o.UID).Str("client", call.Caller.Client).Str("user", call.Caller.User).Str("release", how).
 		Msg("key material released")
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"kmipd/hsm"
+	"kmipd/keystore/audit"
 	"kmipd/keystore/keyform"
 	"kmipd/kmip"
 	"kmipd/kmip/ttlv"
@@ -336,7 +337,7 @@ func (s *Store) finishReplace(ctx context.Context, before *metadata.Record) erro
 		if err := s.token.Destroy(ctx, hsm.Ref{Class: hsm.Class(in.Class), ID: in.ID}); err != nil && !errors.Is(err, hsm.ErrNotFound) {
 			return err
 		}
-		if err := s.meta.Commit(ctx, &metadata.Batch{DropIntents: [][16]byte{in.ID}}); err != nil {
+		if err := s.bookkeep(ctx, &metadata.Batch{DropIntents: [][16]byte{in.ID}}); err != nil {
 			return err
 		}
 	}
@@ -345,13 +346,13 @@ func (s *Store) finishReplace(ctx context.Context, before *metadata.Record) erro
 
 // putBack takes a replacement under one identifier back: the former record in one batch with the intent that ends the
 // new token object.
-func (s *Store) putBack(ctx context.Context, current, before *metadata.Record) error {
+func (s *Store) putBack(ctx context.Context, current, before *metadata.Record, e audit.Event) error {
 	b := &metadata.Batch{Puts: []metadata.Put{{Record: before, Expect: current.Revision}}}
 	for _, in := range s.former(before) {
 		b.DropIntents = append(b.DropIntents, in.ID)
 	}
 	b.AddIntents = s.former(current)
-	if err := s.meta.Commit(ctx, b); err != nil {
+	if err := s.commit(ctx, b, e); err != nil {
 		return err
 	}
 	return s.finishReplace(ctx, current)

@@ -34,7 +34,7 @@ func (t *tx) unanswer(ctx context.Context) error {
 	rec := *t.job
 	rec.State, rec.Payload = metadata.JobFailed, nil
 	rec.Reason, rec.Message = kmip.ResultReasonGeneralFailure, "the operation was interrupted while it was taken back"
-	if err := t.s.meta.Commit(ctx, &metadata.Batch{PutJobs: []*metadata.Job{&rec}}); err != nil {
+	if err := t.s.commit(ctx, &metadata.Batch{PutJobs: []*metadata.Job{&rec}}, t.undone()); err != nil {
 		return err
 	}
 	t.answered = false

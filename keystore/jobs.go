@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"kmipd/keystore/audit"
 	"kmipd/kmip"
 	"kmipd/metadata"
 )
@@ -200,6 +201,9 @@ func (t *jobs) room(client string) bool {
 
 // AddJob makes a job durable and hands it to the workers, unless it waits for an administrator or for a poll.
 func (s *Store) AddJob(ctx context.Context, job *kmip.Job) error {
+	if err := s.trail.ready(ctx); err != nil {
+		return err
+	}
 	now := s.cfg.Clock().UTC()
 	rec := &metadata.Job{ID: hex.EncodeToString(job.ID), Client: job.Caller.Client, User: job.Caller.User, Listener: job.Listener, Operation: job.Operation,
 		Version: job.Version, Target: job.Target, Payload: job.Payload, State: metadata.JobQueued, Lazy: job.Lazy,
@@ -216,7 +220,7 @@ func (s *Store) AddJob(ctx context.Context, job *kmip.Job) error {
 	}
 	t.insert(e)
 	t.mu.Unlock()
-	if err := s.meta.Commit(ctx, &metadata.Batch{PutJobs: []*metadata.Job{rec}}); err != nil {
+	if err := s.commit(ctx, &metadata.Batch{PutJobs: []*metadata.Job{rec}}, ofJob(rec, rec.Operation.String(), audit.Pending)); err != nil {
 		t.mu.Lock()
 		t.remove(e)
 		t.mu.Unlock()
@@ -303,7 +307,10 @@ func (s *Store) CancelJob(ctx context.Context, caller kmip.Caller, id []byte) (k
 	case !found:
 		return kmip.CancellationResultUnavailable, nil
 	case mine:
-		err := s.decide(ctx, e, func(rec *metadata.Job) { rec.State = metadata.JobCanceled })
+		err := s.decide(ctx, e, func(rec *metadata.Job) audit.Event {
+			rec.State = metadata.JobCanceled
+			return ofJob(rec, kmip.OperationCancel.String(), audit.Success)
+		})
 		return kmip.CancellationResultCanceled, toKMIP(err)
 	case state == metadata.JobDone:
 		return kmip.CancellationResultCompleted, nil
@@ -316,18 +323,18 @@ func (s *Store) CancelJob(ctx context.Context, caller kmip.Caller, id []byte) (k
 }
 
 // decide stores a claimed job with another state and ends the claim. What is over is kept for the lifetime of an answer.
-func (s *Store) decide(ctx context.Context, e *jobEntry, change func(*metadata.Job)) error {
+func (s *Store) decide(ctx context.Context, e *jobEntry, change func(*metadata.Job) audit.Event) error {
 	rec, err := s.meta.Job(ctx, e.id)
 	if err != nil {
 		s.jobs.unclaim(e)
 		return err
 	}
-	change(rec)
+	by := change(rec)
 	if rec.State.Over() {
 		rec.Payload = nil
 		rec.Expires = s.cfg.Clock().UTC().Add(s.cfg.JobLifetime)
 	}
-	if err := s.meta.Commit(ctx, &metadata.Batch{PutJobs: []*metadata.Job{rec}}); err != nil {
+	if err := s.commit(ctx, &metadata.Batch{PutJobs: []*metadata.Job{rec}}, by); err != nil {
 		s.jobs.unclaim(e)
 		return err
 	}
@@ -362,8 +369,9 @@ func (s *Store) stillWanted(ctx context.Context, e *jobEntry) (*kmip.Job, error)
 	c, err := s.meta.Client(ctx, e.client)
 	switch {
 	case isNotFound(err) || err == nil && c.Disabled:
-		return nil, s.decide(ctx, e, func(rec *metadata.Job) {
+		return nil, s.decide(ctx, e, func(rec *metadata.Job) audit.Event {
 			rec.State, rec.Reason, rec.Message = metadata.JobFailed, kmip.ResultReasonPermissionDenied, "the client is not registered any more"
+			return finished(rec)
 		})
 	case err != nil:
 		s.jobs.unclaim(e)
@@ -392,7 +400,7 @@ func (s *Store) FinishJob(ctx context.Context, job *kmip.Job, response []byte, f
 		return errors.New("keystore: a job is finished that nobody has")
 	}
 	if len(response) > maxKeptAnswer {
-		if err := s.meta.Commit(ctx, &metadata.Batch{DropJobs: []string{e.id}}); err != nil {
+		if err := s.commit(ctx, &metadata.Batch{DropJobs: []string{e.id}}, ofJob(e.running, e.running.Operation.String(), audit.Success)); err != nil {
 			return err
 		}
 		s.jobs.mu.Lock()
@@ -407,11 +415,20 @@ func (s *Store) FinishJob(ctx context.Context, job *kmip.Job, response []byte, f
 	}
 	rec.Expires = s.cfg.Clock().UTC().Add(s.cfg.JobLifetime)
 	// On an error the job stays as it is to everybody: what is stored already decides at the next start.
-	if err := s.meta.Commit(ctx, &metadata.Batch{PutJobs: []*metadata.Job{&rec}}); err != nil {
+	if err := s.commit(ctx, &metadata.Batch{PutJobs: []*metadata.Job{&rec}}, finished(&rec)); err != nil {
 		return err
 	}
 	s.jobs.settled(e, rec.State, rec.Expires)
 	return nil
+}
+
+// finished is the event of a job that has its answer.
+func finished(j *metadata.Job) audit.Event {
+	e := ofJob(j, j.Operation.String(), audit.Success)
+	if j.State == metadata.JobFailed {
+		e.Outcome, e.Reason, e.Message = audit.Failure, j.Reason.String(), j.Message
+	}
+	return e
 }
 
 // sweepJobs forgets jobs whose time is over: answers that were kept for long enough, and requests that nobody decided on
@@ -434,7 +451,9 @@ func (s *Store) sweepJobs(ctx context.Context) {
 		for _, e := range part {
 			b.DropJobs = append(b.DropJobs, e.id)
 		}
-		err := s.meta.Commit(ctx, b)
+		e := ofServer("forget old asynchronous requests")
+		e.Count = uint64(len(b.DropJobs))
+		err := s.commit(ctx, b, e)
 		if err != nil && ctx.Err() == nil {
 			s.log.Error().Err(err).Msg("forgetting old jobs")
 		}

@@ -75,7 +75,9 @@ func (s *Store) setMode(ctx context.Context, m storedMode, kind, text string) er
 	if err != nil {
 		return fmt.Errorf("keystore: encoding the mode: %w", err)
 	}
-	if err := s.meta.SetSetting(ctx, settingMode, b, true); err != nil {
+	e := ofServer(kind)
+	e.Message, e.Facts = text, append(e.Facts, fact("fingerprint", m.Fingerprint))
+	if err := s.meta.SetSetting(ctx, settingMode, b, true, s.payload(e, nil)); err != nil {
 		return fmt.Errorf("keystore: noting the mode: %w", err)
 	}
 	s.log.Warn().Str("event", kind).Str("fingerprint", m.Fingerprint).Msg(text)

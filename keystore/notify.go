@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"kmipd/keystore/audit"
 	"kmipd/kmip"
 	"kmipd/kmip/ttlv"
 	"kmipd/metadata"
@@ -99,9 +100,9 @@ func (s *Store) putOf(r *metadata.Record, now time.Time) *metadata.Delivery {
 	return &metadata.Delivery{Client: r.Owner, Seq: s.post.next(s.cfg.Clock()), Operation: kmip.OperationPut, UID: r.UID, At: now}
 }
 
-// publish commits a batch and hands its messages over. Those of a transaction wait for its end.
-func (s *Store) publish(ctx context.Context, b *metadata.Batch, t *tx) error {
-	if err := s.meta.Commit(ctx, b); err != nil {
+// publish commits a batch with its audit record and hands its messages over. Those of a transaction wait for its end.
+func (s *Store) publish(ctx context.Context, b *metadata.Batch, t *tx, e audit.Event) error {
+	if err := s.commit(ctx, b, e); err != nil {
 		return err
 	}
 	if len(b.Enqueue) > 0 {
@@ -136,7 +137,7 @@ func (s *Store) untell(ctx context.Context, list []*metadata.Delivery) {
 		b.Dequeue = append(b.Dequeue, d.Key())
 		s.post.remove(d.Key())
 	}
-	if err := s.meta.Commit(ctx, b); err != nil {
+	if err := s.bookkeep(ctx, b); err != nil {
 		s.log.Error().Err(err).Msg("taking back messages to endpoints")
 	}
 }

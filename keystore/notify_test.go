@@ -345,7 +345,7 @@ func TestMailBounds(t *testing.T) {
 	for range maxMail + 3 {
 		batch.Enqueue = append(batch.Enqueue, b.s.putOf(&metadata.Record{UID: key, Owner: "a"}, epoch))
 	}
-	c.ok(b.s.publish(ctx, batch, nil))
+	c.ok(b.s.publish(ctx, batch, nil, ofServer("test")))
 	queued := func(n int) func() bool {
 		return func() bool { st, err := b.s.Endpoint(ctx, "a"); return err == nil && st.Queued == n }
 	}
@@ -371,7 +371,7 @@ func TestMailBounds(t *testing.T) {
 		t.Errorf("%d messages are left without an endpoint", left)
 	}
 	c.ok(b.s.SetEndpoint(ctx, "a", &metadata.Endpoint{Address: "localhost:1", CA: caPEM(t), Notify: NotifyAll}))
-	c.ok(b.s.publish(ctx, &metadata.Batch{Enqueue: []*metadata.Delivery{b.s.putOf(&metadata.Record{UID: key, Owner: "a"}, epoch)}}, nil))
+	c.ok(b.s.publish(ctx, &metadata.Batch{Enqueue: []*metadata.Delivery{b.s.putOf(&metadata.Record{UID: key, Owner: "a"}, epoch)}}, nil, ofServer("test")))
 	eventually(t, "an old message goes", queued(0))
 	m.wait(t, 0)
 	// A refusal is an answer.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -91,7 +92,9 @@ func (s *Store) MakeReport(ctx context.Context) (*EvidenceReport, error) {
 	}
 	end, err := json.Marshal(reportEnd{d.Serial, sum, d.Generated})
 	if err == nil {
-		err = s.meta.SetSetting(ctx, settingReport, end, true)
+		e := ofServer("evidence report")
+		e.Facts = append(e.Facts, fact("serial", strconv.FormatUint(d.Serial, 10)), fact("sha256", sum), fact("compliant", strconv.FormatBool(d.Verdict.Compliant)))
+		err = s.meta.SetSetting(ctx, settingReport, end, true, s.payload(e, nil))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("keystore: chaining the report: %w", err)

@@ -9,6 +9,7 @@ import (
 
 	"kmipd/fips"
 	"kmipd/hsm"
+	"kmipd/keystore/audit"
 	"kmipd/kmip"
 )
 
@@ -53,11 +54,17 @@ func (s *Store) SelfTest(ctx context.Context, reason string) (*hsm.Report, error
 // event tells what an auditor must learn: the one place that self-tests, blocks, the error state and drift report to.
 func (s *Store) event(kind, text string) {
 	s.log.Error().Str("event", kind).Msg(text)
+	e := ofServer(kind)
+	e.Outcome, e.Message = audit.Failure, text
+	s.trail.note(s.payload(e, nil))
 }
 
 func (s *Store) guardEvent(e hsm.Event) {
 	if e.Kind == hsm.EventUnblocked {
 		s.log.Warn().Str("event", string(e.Kind)).Msg(e.Text)
+		unblocked := ofServer(string(e.Kind))
+		unblocked.Message = e.Text
+		s.trail.note(s.payload(unblocked, nil))
 		return
 	}
 	s.event(string(e.Kind), e.Text)

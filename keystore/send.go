@@ -112,7 +112,7 @@ func (s *Store) unqueue(ctx context.Context, b *box, seq uint64) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout) // what has been sent is not sent again
 	defer cancel()
 	k := metadata.DeliveryKey{Client: b.client, Seq: seq}
-	if err := s.meta.Commit(ctx, &metadata.Batch{Dequeue: []metadata.DeliveryKey{k}}); err != nil {
+	if err := s.bookkeep(ctx, &metadata.Batch{Dequeue: []metadata.DeliveryKey{k}}); err != nil {
 		return err
 	}
 	s.post.remove(k)

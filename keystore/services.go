@@ -3,6 +3,7 @@ package keystore
 import (
 	"context"
 	"errors"
+	"strconv"
 
 	"kmipd/fips"
 	"kmipd/hsm"
@@ -257,7 +258,9 @@ func (o object) use(amount int64) {
 
 // spend writes the record of an object whose Usage Limits were lowered, outside the undo log.
 func (t *tx) spend(ctx context.Context, o object, expect uint64, amount int64) error {
-	err := t.s.meta.Commit(ctx, &metadata.Batch{Puts: []metadata.Put{{Record: o.Record, Expect: expect}}})
+	e := t.step()
+	e.Facts = append(e.Facts, fact("usage", strconv.FormatInt(amount, 10)))
+	err := t.s.commit(ctx, &metadata.Batch{Puts: []metadata.Put{{Record: o.Record, Expect: expect}}}, e)
 	if err != nil {
 		return err
 	}

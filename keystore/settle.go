@@ -3,9 +3,11 @@ package keystore
 import (
 	"context"
 	"errors"
+	"strconv"
 	"strings"
 
 	"kmipd/hsm"
+	"kmipd/keystore/audit"
 	"kmipd/kmip"
 	"kmipd/metadata"
 )
@@ -48,7 +50,7 @@ func (s *Store) settle(ctx context.Context) error {
 		return err
 	}
 	for _, uid := range destroying {
-		if err := s.finishDestroy(ctx, uid); err != nil {
+		if err := s.finishDestroy(ctx, uid, ofServer("finish an interrupted Destroy")); err != nil {
 			return err
 		}
 		s.log.Info().Str("uid", uid).Msg("finished a Destroy that was interrupted")
@@ -67,8 +69,11 @@ func (s *Store) settleIntent(ctx context.Context, in metadata.Intent) error {
 			return err
 		}
 		s.log.Info().Str("uid", in.UID).Str("operation", in.Operation).Msg("took back an operation that was interrupted")
+		e := ofServer("take back an interrupted operation")
+		e.Objects, e.Facts = []audit.Object{{UID: in.UID}}, []audit.Fact{fact("interrupted", in.Operation), fact("token object", r.ID.String())}
+		return s.commit(ctx, &metadata.Batch{DropIntents: [][16]byte{in.ID}}, e)
 	}
-	return s.meta.Commit(ctx, &metadata.Batch{DropIntents: [][16]byte{in.ID}})
+	return s.bookkeep(ctx, &metadata.Batch{DropIntents: [][16]byte{in.ID}})
 }
 
 // noteCreated keeps creation instants increasing over restarts, should the clock have gone back.
@@ -210,6 +215,11 @@ func (s *Store) repair(ctx context.Context, rep *Report, objects []hsm.ObjectInf
 			return err
 		}
 		rep.Repaired = append(rep.Repaired, "destroyed orphan "+o.Ref.ID.String())
+		e := ofAdministrator("fsck --repair: destroy an orphan", fact("token object", o.Ref.ID.String()))
+		e.Objects = []audit.Object{{UID: o.Label, Effect: "removed"}}
+		if err := s.commit(ctx, &metadata.Batch{}, e); err != nil {
+			return err
+		}
 	}
 	rep.Orphans = rep.Orphans[:0]
 	if rep.Broken > 0 {
@@ -219,6 +229,10 @@ func (s *Store) repair(ctx context.Context, rep *Report, objects []hsm.ObjectInf
 		}
 		if n > 0 {
 			rep.Repaired = append(rep.Repaired, "destroyed broken token objects")
+			e := ofAdministrator("fsck --repair: destroy broken token objects", fact("objects", strconv.Itoa(n)))
+			if err := s.commit(ctx, &metadata.Batch{}, e); err != nil {
+				return err
+			}
 		}
 		rep.Broken -= n
 	}

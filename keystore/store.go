@@ -17,6 +17,7 @@ import (
 
 	"kmipd/fips"
 	"kmipd/hsm"
+	"kmipd/keystore/audit"
 	"kmipd/kmip"
 	"kmipd/metadata"
 )
@@ -76,6 +77,8 @@ type Config struct {
 	AllowWeakerPolicy bool
 	// Courier carries Notify and Put to the endpoints of clients; nil for nobody, and they wait.
 	Courier Courier
+	// Audit is about the audit trail.
+	Audit AuditConfig
 }
 
 // Store is the keystore. It is safe for concurrent use.
@@ -95,6 +98,7 @@ type Store struct {
 	streams *streams
 	jobs    *jobs
 	post    *post
+	trail   *trail
 
 	clients clientCache
 	cas     authorities
@@ -127,11 +131,17 @@ func New(meta metadata.Store, token hsm.Token, policy *fips.Policy, cfg Config, 
 		s.guard = hsm.NewGuard(token, hsm.GuardConfig{Pairs: cfg.TestPairs, OnEvent: s.guardEvent, Clock: cfg.Clock})
 		s.token = s.guard
 	}
+	s.trail = newTrail(s, cfg.Audit)
 	return s
 }
 
 // Start settles what a crash left between the two stores and starts the background loop, which Close ends.
-func (s *Store) Start(ctx context.Context) error {
+func (s *Store) Start(ctx context.Context) (err error) {
+	defer func() {
+		if err != nil {
+			s.trail.end()
+		}
+	}()
 	if err := s.checkToken(ctx); err != nil {
 		return err
 	}
@@ -143,6 +153,9 @@ func (s *Store) Start(ctx context.Context) error {
 	}
 	if err := s.settle(ctx); err != nil {
 		return fmt.Errorf("keystore: settling after the last stop: %w", err)
+	}
+	if err := s.trail.startKeeper(ctx); err != nil {
+		return err
 	}
 	if err := s.loadJobs(ctx); err != nil {
 		return fmt.Errorf("keystore: reading the asynchronous requests: %w", err)
@@ -184,6 +197,7 @@ func (s *Store) Close() {
 	s.done.Wait()
 	s.post.close()
 	s.streams.close()
+	s.trail.end()
 }
 
 // checkToken refuses a record store that belongs to another token: its handles would all be dangling.
@@ -192,7 +206,8 @@ func (s *Store) checkToken(ctx context.Context) error {
 	stored, err := s.meta.Setting(ctx, "token-serial")
 	switch {
 	case isNotFound(err):
-		return s.meta.SetSetting(ctx, "token-serial", []byte(serial), true)
+		return s.meta.SetSetting(ctx, "token-serial", []byte(serial), true,
+			s.payload(audit.Event{Kind: audit.KindServer, Outcome: audit.Success, Operation: "bind to a token", Facts: []audit.Fact{fact("token serial", serial)}}, nil))
 	case err != nil:
 		return fmt.Errorf("keystore: reading the token identity: %w", err)
 	case string(stored) != serial:
@@ -264,7 +279,7 @@ func (s *Store) transition(ctx context.Context, uid string) error {
 	o.put("Last Change Date", timeValue(last))
 	b := &metadata.Batch{Puts: []metadata.Put{{Record: rec, Expect: rec.Revision}}}
 	s.notice(b, before, rec, now, false)
-	if err := s.publish(ctx, b, nil); err != nil {
+	if err := s.publish(ctx, b, nil, ofServer("a date has come")); err != nil {
 		return err
 	}
 	s.log.Info().Str("uid", uid).Stringer("state", o.state(now)).Msg("state changed by date")

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"kmipd/hsm"
+	"kmipd/keystore/audit"
 	"kmipd/kmip"
 	"kmipd/metadata"
 )
@@ -33,6 +34,7 @@ type tx struct {
 	caller kmip.Caller
 	now    time.Time
 	mail   []*metadata.Delivery
+	item   doing // that is being done, for the audit trail
 }
 
 // change is one record that an operation wrote.
@@ -71,6 +73,9 @@ func (t *tx) lock(ctx context.Context, uid string) error {
 // change locks the call's target and returns its current record for changing.
 func (t *tx) change(ctx context.Context, call *kmip.Call) (object, error) {
 	t.peek, t.caller, t.now = nil, call.Caller, call.Now
+	if err := t.s.trail.ready(ctx); err != nil {
+		return object{}, err
+	}
 	if err := t.lock(ctx, call.Target); err != nil {
 		return object{}, err
 	}
@@ -94,9 +99,10 @@ func (t *tx) save(ctx context.Context, o object, before *metadata.Record) error 
 	b := &metadata.Batch{Puts: []metadata.Put{{Record: o.Record, Expect: before.Revision}}}
 	t.answer(b, o)
 	t.s.notice(b, before, o.Record, t.now, t.own(o.Record))
-	if err := t.s.publish(ctx, b, t); err != nil {
+	if err := t.s.publish(ctx, b, t, t.done()); err != nil {
 		return err
 	}
+	t.item.recorded = true
 	t.wrote(o.UID, before)
 	t.told(b)
 	return nil
@@ -156,7 +162,11 @@ func (t *tx) Commit(ctx context.Context) error {
 	var errs []error
 	for _, c := range t.log {
 		if c.destroy {
-			if err := t.s.finishDestroy(ctx, c.uid); err != nil {
+			e := t.step()
+			if e.Kind == audit.KindChange {
+				e.Operation = kmip.OperationDestroy.String() // whatever item the transaction has come to
+			}
+			if err := t.s.finishDestroy(ctx, c.uid, e); err != nil {
 				errs = append(errs, err)
 			}
 		}
@@ -208,13 +218,13 @@ func (t *tx) takeBack(ctx context.Context, i int) error {
 	}
 	restored := c.before.Clone()
 	if c.replaced {
-		return t.s.putBack(ctx, current, restored)
+		return t.s.putBack(ctx, current, restored, t.undone())
 	}
 	puts, err := t.putsBack(ctx, t.log[i-c.along:i])
 	if err != nil {
 		return err
 	}
-	if err := t.s.meta.Commit(ctx, &metadata.Batch{Puts: append(puts, metadata.Put{Record: restored, Expect: current.Revision})}); err != nil {
+	if err := t.s.commit(ctx, &metadata.Batch{Puts: append(puts, metadata.Put{Record: restored, Expect: current.Revision})}, t.undone()); err != nil {
 		return err
 	}
 	doneWith(t.log[i-c.along : i])
@@ -255,7 +265,7 @@ func (t *tx) takeBackNew(ctx context.Context, first *metadata.Record, with []str
 	if err != nil {
 		return err
 	}
-	if err := t.s.unmake(ctx, recs, puts); err != nil {
+	if err := t.s.unmake(ctx, recs, puts, t.undone()); err != nil {
 		return err
 	}
 	doneWith(along)
@@ -275,7 +285,7 @@ func (t *tx) end() {
 
 // unmake removes new objects as if they had never been: records first, with the records that they changed as they were,
 // under intents that finish the job after a crash, then the token objects.
-func (s *Store) unmake(ctx context.Context, recs []*metadata.Record, puts []metadata.Put) error {
+func (s *Store) unmake(ctx context.Context, recs []*metadata.Record, puts []metadata.Put, e audit.Event) error {
 	b, done := &metadata.Batch{Puts: puts}, &metadata.Batch{}
 	for _, rec := range recs {
 		b.Deletes = append(b.Deletes, metadata.Delete{UID: rec.UID, Expect: rec.Revision})
@@ -284,7 +294,7 @@ func (s *Store) unmake(ctx context.Context, recs []*metadata.Record, puts []meta
 			done.DropIntents = append(done.DropIntents, rec.Handle.ID)
 		}
 	}
-	if err := s.meta.Commit(ctx, b); err != nil {
+	if err := s.commit(ctx, b, e); err != nil {
 		return err
 	}
 	for _, rec := range recs {
@@ -294,7 +304,7 @@ func (s *Store) unmake(ctx context.Context, recs []*metadata.Record, puts []meta
 			}
 		}
 	}
-	return s.meta.Commit(ctx, done)
+	return s.bookkeep(ctx, done)
 }
 
 func isNotFound(err error) bool { return errors.Is(err, metadata.ErrNotFound) }

@@ -24,6 +24,9 @@ type Call struct {
 	// Listener is the name of the listener that the request came in by, "" for the first one: listeners can have stricter
 	// policies than the server.
 	Listener string
+	// Address is where the request came from, HOST:PORT, and Request its Server Correlation Value: for the audit trail. Both
+	// are empty for what no request asked for.
+	Address, Request string
 }
 
 // Tx is the undo log of one request message. Operations that change something record in it how to take the change back,

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -61,6 +62,7 @@ type Forwarder struct {
 	// Wake has a value when there may be new records.
 	Wake <-chan struct{}
 
+	sent  atomic.Uint64
 	conn  net.Conn
 	ended chan struct{} // closed when the receiver has closed the connection; nil for datagrams
 	frame bool          // octet counting (RFC 6587 section 3.4.1): a stream has no ends of messages
@@ -121,6 +123,7 @@ func (f *Forwarder) Run(ctx context.Context) {
 		idle := n == sent
 		if !idle {
 			sent = n
+			f.sent.Store(n)
 			under = append(under, mark{time.Now(), sent})
 		}
 		if k := arrived(under); k > 0 {
@@ -135,6 +138,9 @@ func (f *Forwarder) Run(ctx context.Context) {
 		}
 	}
 }
+
+// Sent is the number of the last record that was written to the receiver.
+func (f *Forwarder) Sent() uint64 { return f.sent.Load() }
 
 // mark is what was written until when.
 type mark struct {

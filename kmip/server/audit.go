@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"maps"
 	"sync"
@@ -44,6 +45,40 @@ func (b *batch) audit(op kmip.Operation, c *call, err error, took time.Duration)
 		ev.Hex("job", c.pending)
 	}
 	ev.Msg("item")
+}
+
+// record puts an item into the audit trail.
+func (b *batch) record(ctx context.Context, op kmip.Operation, c *call, failure error) error {
+	a := b.srv.cfg.Auditor
+	if a == nil {
+		return nil
+	}
+	target := c.Target
+	if target == "" && failure == nil {
+		target = c.Placeholder
+	}
+	item := kmip.AuditItem{Call: &c.Call, Operation: op, Target: target, Pending: c.pending, Err: failure}
+	if failure != nil {
+		item.Pending = nil
+	}
+	return a.AuditItem(ctx, &item)
+}
+
+// auditMessage records a message that is refused as a whole.
+func (s *Server) auditMessage(ctx context.Context, p *peer, corr string, failure error) {
+	if s.cfg.Auditor == nil {
+		return
+	}
+	caller, err := p.identify(ctx)
+	if err != nil {
+		caller = kmip.Caller{} // the record says that nobody could be told
+	}
+	call := kmip.Call{Caller: caller, Now: s.cfg.Clock().UTC(), Listener: p.listener, Address: p.remote, Request: corr}
+	reason, text := explain(failure, s.newest(), corr)
+	item := kmip.AuditItem{Call: &call, Err: kmip.Errorf(reason, "%s", text).Because(failure)}
+	if err := s.cfg.Auditor.AuditItem(ctx, &item); err != nil {
+		p.log.Error().Str("corr", corr).Err(err).Msg("a refusal could not be recorded")
+	}
 }
 
 func (b *batch) auditUndone(d done, failed error) {

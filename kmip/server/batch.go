@@ -161,7 +161,7 @@ func (b *batch) item(ctx context.Context, i int) bool {
 		mark = b.tx.Mark()
 	}
 	c := &call{
-		Call: kmip.Call{Version: b.msg.version, Caller: b.caller, Now: b.now, Listener: b.peer.listener},
+		Call: kmip.Call{Version: b.msg.version, Caller: b.caller, Now: b.now, Listener: b.peer.listener, Address: b.peer.remote, Request: b.corr},
 		Keys: b.srv.cfg.Keystore, srv: b.srv, placeholder: b.placeholder, takesPending: b.takesPending(i),
 	}
 	resp, err := b.attempt(ctx, c, b.msg.items[i])
@@ -172,9 +172,15 @@ func (b *batch) item(ctx context.Context, i int) bool {
 	if err == nil {
 		err = b.succeed(ctx, c, id, resp, i)
 	}
+	if err == nil {
+		err = b.record(ctx, asked, c, nil) // what is not recorded is not given
+	}
 	if err != nil {
 		b.out.truncate(at)
 		err = b.fail(ctx, c, id, resp, err, mark)
+		if unrecorded := b.record(ctx, asked, c, err); unrecorded != nil {
+			b.peer.log.Error().Str("corr", b.corr).Err(unrecorded).Msg("a refusal could not be recorded")
+		}
 	} else {
 		b.answered++
 		b.done = append(b.done, done{id, c.Target})

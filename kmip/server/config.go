@@ -27,7 +27,8 @@ type Config struct {
 
 	Keystore      Keystore
 	Authenticator Authenticator
-	Jobs          Jobs // asynchronous work; nil does everything at once
+	Jobs          Jobs    // asynchronous work; nil does everything at once
+	Auditor       Auditor // the audit trail; nil for none
 	Logger        zerolog.Logger
 	Clock         func() time.Time // the time that KMIP sees; time.Now
 

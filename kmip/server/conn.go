@@ -43,7 +43,7 @@ var (
 func newConn(s *Server, door *entrance, nc net.Conn) *conn {
 	with := s.cfg.Logger.With().Uint64("conn", s.connIDs.Add(1)).Stringer("remote", nc.RemoteAddr())
 	c := &conn{srv: s, entrance: door, nc: nc, tls: tls.Server(nc, door.tls), log: with.Logger()}
-	c.peer = peer{identify: c.identify, log: c.log, listener: door.name}
+	c.peer = peer{identify: c.identify, log: c.log, listener: door.name, remote: nc.RemoteAddr().String()}
 	return c
 }
 
@@ -137,7 +137,7 @@ func checkDates(cert *x509.Certificate, now time.Time) error {
 func (c *conn) exchange(ctx context.Context) error {
 	req, err := c.read()
 	if err != nil {
-		return c.refuse(err)
+		return c.refuse(ctx, err)
 	}
 	defer req.release()
 	out := getBuffer(0)
@@ -165,7 +165,7 @@ func (e *frameError) Error() string { return e.reason }
 
 // refuse answers a message that was not read, in the oldest version since its own is unknown, and ends the connection:
 // where the next message begins is unknown too.
-func (c *conn) refuse(err error) error {
+func (c *conn) refuse(ctx context.Context, err error) error {
 	var frame *frameError
 	if !errors.As(err, &frame) {
 		return err
@@ -173,8 +173,9 @@ func (c *conn) refuse(err error) error {
 	out := getBuffer(0)
 	defer out.release()
 	c.srv.counters.requests.Add(1)
-	c.srv.answerOne(out, c.srv.oldest(), c.srv.cfg.Clock(), "",
-		kmip.Errorf(kmip.ResultReasonInvalidMessage, "%s", frame.reason))
+	refusal := kmip.Errorf(kmip.ResultReasonInvalidMessage, "%s", frame.reason)
+	c.srv.auditMessage(ctx, &c.peer, "", refusal)
+	c.srv.answerOne(out, c.srv.oldest(), c.srv.cfg.Clock(), "", refusal)
 	if werr := c.write(out.b); werr != nil {
 		return errors.Join(err, werr)
 	}

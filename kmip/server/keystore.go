@@ -77,6 +77,15 @@ type Keystore interface {
 	Describe(ctx context.Context, call *kmip.Call) (kmip.ServerDescription, error)
 }
 
+// Auditor keeps the audit trail. Its methods are safe for concurrent use.
+type Auditor interface {
+	// AuditItem records an item, unless the change that it made is recorded already. A success is given to the client only
+	// when it is recorded: after an error the item fails. When key material is released it returns once the record is on disk.
+	AuditItem(ctx context.Context, item *kmip.AuditItem) error
+	// AuditConnection records a connection that came to nothing. It does not wait.
+	AuditConnection(c kmip.AuditConnection)
+}
+
 // Authenticator turns certificates and credentials into callers. It is consulted at the handshake and again for each
 // request, so that a client that is removed or whose certificate expires is out at its next request.
 type Authenticator interface {

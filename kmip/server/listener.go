@@ -130,7 +130,7 @@ func ruleOf(err error) (policy, rule string) {
 	return "", ruleHandshake
 }
 
-// refused is the one place that logs and counts connections that were refused at or after their handshake.
+// refused is the one place that logs, counts and records connections that were refused at or after their handshake.
 func (c *conn) refused(err error, msg string) {
 	policy, rule := ruleOf(err)
 	c.srv.counters.refusal(rule)
@@ -140,6 +140,9 @@ func (c *conn) refused(err error, msg string) {
 		ev.Str("policy", policy)
 	}
 	ev.Msg(msg)
+	if a := c.srv.cfg.Auditor; a != nil {
+		a.AuditConnection(kmip.AuditConnection{Address: c.peer.remote, Listener: c.peer.listener, Err: err})
+	}
 	if hook := c.srv.cfg.Refused; hook != nil {
 		hook(c.entrance.name, rule, err)
 	}

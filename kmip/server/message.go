@@ -17,6 +17,7 @@ type peer struct {
 	identify func(context.Context) (kmip.Caller, error)
 	log      zerolog.Logger
 	listener string // its name
+	remote   string // HOST:PORT
 }
 
 // message is a request message whose frame is understood: header and undecoded items.
@@ -47,11 +48,13 @@ func (s *Server) handle(ctx context.Context, p *peer, msg []byte, out *buffer) (
 	m, err := s.decode(msg, version, now)
 	if err != nil {
 		p.log.Warn().Str("corr", corr).Err(err).Msg("message refused")
+		s.auditMessage(ctx, p, corr, err)
 		s.answerOne(out, m.version, now, corr, err)
 		return true
 	}
 	b := newBatch(s, p, m, now, corr, out)
 	if b.tooMany() {
+		s.auditMessage(ctx, p, corr, errTooLarge)
 		out.truncate(0)
 		s.answerOne(out, m.version, now, corr, errTooLarge)
 		return true

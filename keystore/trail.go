@@ -1,0 +1,339 @@
+package keystore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"kmipd/keystore/audit"
+	"kmipd/kmip"
+	"kmipd/metadata"
+)
+
+// AuditConfig is about the audit trail.
+type AuditConfig struct {
+	Dir        string        // of its files; "" leaves the records in the record store
+	RotateSize int64         // octets after which another file is begun; 0 for 64 MiB
+	Keep       int           // files that are kept; 0 for all
+	Checkpoint time.Duration // between two signatures while there is something new; 0 for a minute
+	Backlog    uint64        // records that may wait for their file before changes are refused; 0 for 100,000
+	// Forward sends the records to a receiver; nil for nobody.
+	Forward *audit.Forwarder
+	// Facts are told in the record of the start.
+	Facts []audit.Fact
+	// Open opens the files; nil for os.OpenFile. For tests.
+	Open audit.OpenFunc
+}
+
+func (c *AuditConfig) complete() {
+	if c.RotateSize == 0 {
+		c.RotateSize = 64 << 20
+	}
+	if c.Checkpoint == 0 {
+		c.Checkpoint = time.Minute
+	}
+	if c.Backlog == 0 {
+		c.Backlog = 100_000
+	}
+}
+
+// trail takes the records that come with no change to the chain, in groups, and has a keeper (trailkeeper.go) that writes
+// the files.
+type trail struct {
+	s   *Store
+	cfg AuditConfig
+
+	queue    chan queued
+	limits   strangers
+	lost     atomic.Uint64 // records of refusals for which the queue had no room in time
+	exported atomic.Uint64 // the last record that is in a file
+	keeping  atomic.Bool   // there is a keeper, and exported is right
+	news     chan struct{} // holds a value when there may be new records for the keeper
+	asked    chan chan error
+
+	mu      sync.RWMutex  // held for reading while a record is put into the queue
+	running bool          // the goroutines run
+	ending  chan struct{} // closed when they are to end
+	flushed chan struct{} // closed when the queue's goroutine has ended
+	kept    chan struct{} // closed when the keeper has ended
+}
+
+type queued struct {
+	payload []byte
+	done    chan error // for who waits for the disk; else nil
+}
+
+const (
+	queueLength = 4096
+	groupTime   = 100 * time.Millisecond // how long a record that nobody waits for may be in memory alone
+	groupSize   = 1024
+)
+
+func newTrail(s *Store, cfg AuditConfig) *trail {
+	cfg.complete()
+	return &trail{s: s, cfg: cfg, queue: make(chan queued, queueLength), news: make(chan struct{}, 1), asked: make(chan chan error),
+		limits: strangers{counts: map[string]uint64{}}}
+}
+
+// wake tells the keeper that there are new records.
+func (t *trail) wake() {
+	select {
+	case t.news <- struct{}{}:
+	default:
+	}
+}
+
+var errTrail = errors.New("the audit trail is not written: its files cannot take more records")
+
+// unwritable is the refusal while the trail cannot be written.
+func unwritable(cause error) error {
+	return kmip.Errorf(kmip.ResultReasonGeneralFailure, "the audit trail cannot be written; try again later").Because(cause)
+}
+
+// ready refuses changes while too many records wait for their file, as on a full disk.
+func (t *trail) ready(ctx context.Context) error { return t.room(ctx, t.cfg.Backlog) }
+
+func (t *trail) room(ctx context.Context, most uint64) error {
+	if !t.keeping.Load() {
+		return nil
+	}
+	head, err := t.s.meta.AuditHead(ctx)
+	if err != nil {
+		return toKMIP(err)
+	}
+	if exported := t.exported.Load(); head.Seq > exported && head.Seq-exported > most {
+		return unwritable(errTrail)
+	}
+	return nil
+}
+
+// put takes a record. With wait it returns when the record is on disk, else when it has a place in the queue. Records of what
+// changes nothing have twice the room of changes.
+func (t *trail) put(ctx context.Context, payload []byte, wait bool) error {
+	if err := t.room(ctx, 2*t.cfg.Backlog); err != nil {
+		t.lost.Add(1)
+		return err
+	}
+	q := queued{payload: payload}
+	if wait {
+		q.done = make(chan error, 1)
+	}
+	if queued, err := t.enqueue(ctx, q); err != nil {
+		t.lost.Add(1)
+		return unwritable(err)
+	} else if !queued {
+		return toKMIP(t.s.meta.Commit(ctx, &metadata.Batch{Audit: [][]byte{payload}}))
+	}
+	if !wait {
+		return nil
+	}
+	select {
+	case err := <-q.done:
+		return toKMIP(err)
+	case <-ctx.Done():
+		return unwritable(ctx.Err()) // the record will be there; the answer that it is about is not given
+	}
+}
+
+// enqueue is false without error when nobody works on the queue.
+func (t *trail) enqueue(ctx context.Context, q queued) (bool, error) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if !t.running {
+		return false, nil
+	}
+	select {
+	case t.queue <- q:
+		return true, nil
+	default:
+	}
+	select {
+	case t.queue <- q:
+		return true, nil
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+}
+
+// offer takes a record if there is room now.
+func (t *trail) offer(payload []byte) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if t.running {
+		select {
+		case t.queue <- queued{payload: payload}:
+			return
+		default:
+		}
+	}
+	t.lost.Add(1)
+}
+
+// note takes a record of the server's own: into the queue, or while nobody works on that, into the store.
+func (t *trail) note(payload []byte) {
+	t.mu.RLock()
+	running := t.running
+	t.mu.RUnlock()
+	if running {
+		t.offer(payload)
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), groupTime)
+	defer cancel()
+	if err := t.s.meta.Commit(ctx, &metadata.Batch{Audit: [][]byte{payload}}); err != nil {
+		t.s.log.Error().Err(err).Msg("recording an event of the server")
+	}
+}
+
+// start starts the goroutines.
+func (t *trail) start() {
+	t.ending, t.flushed, t.kept = make(chan struct{}), make(chan struct{}), make(chan struct{})
+	t.mu.Lock()
+	t.running = true
+	t.mu.Unlock()
+	go func() {
+		defer close(t.flushed)
+		t.flush()
+	}()
+}
+
+// flush writes the queue to the chain until the trail ends.
+func (t *trail) flush() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case q := <-t.queue:
+			t.write(t.gather(q, timer))
+		case <-t.ending: // nobody puts anything into the queue any more
+			for len(t.queue) > 0 {
+				t.write(t.gather(<-t.queue, timer))
+			}
+			return
+		}
+	}
+}
+
+// gather waits for more records, as long as nobody waits for one.
+func (t *trail) gather(first queued, timer *time.Timer) []queued {
+	group := []queued{first}
+	timer.Reset(groupTime)
+	for waits := first.done != nil; !waits && len(group) < groupSize; {
+		select {
+		case q := <-t.queue:
+			group = append(group, q)
+			waits = q.done != nil
+		case <-timer.C:
+			waits = true
+		case <-t.ending:
+			waits = true
+		}
+	}
+	for len(group) < groupSize {
+		select {
+		case q := <-t.queue:
+			group = append(group, q)
+			continue
+		default:
+		}
+		break
+	}
+	return group
+}
+
+// write commits a group. Only the end of the store ends the attempts.
+func (t *trail) write(group []queued) {
+	b := &metadata.Batch{}
+	for _, q := range group {
+		b.Audit = append(b.Audit, q.payload)
+	}
+	var err error
+	for {
+		ctx, cancel := context.WithTimeout(context.Background(), finishTimeout)
+		err = t.s.meta.Commit(ctx, b)
+		cancel()
+		if err == nil || errors.Is(err, metadata.ErrFailed) || errors.Is(err, metadata.ErrClosed) {
+			break
+		}
+		t.s.log.Error().Err(err).Int("records", len(group)).Msg("audit records are not written yet")
+		time.Sleep(groupTime)
+	}
+	if err != nil {
+		t.s.log.Error().Err(err).Int("records", len(group)).Msg("audit records are lost with the record store")
+	}
+	for _, q := range group {
+		if q.done != nil {
+			q.done <- err
+		}
+	}
+	t.wake()
+}
+
+// The kinds of events that strangers can cause, and how many of each are recorded one by one in a minute.
+const (
+	limitConnections  = "connections"
+	limitCertificates = "unknown certificates"
+	limitPerMinute    = 60
+)
+
+// strangers counts what strangers cause, lest they fill the disk.
+type strangers struct {
+	mu     sync.Mutex
+	counts map[string]uint64 // by kind, in this minute
+}
+
+func (l *strangers) allow(kind string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.counts[kind]++
+	return l.counts[kind] <= limitPerMinute
+}
+
+// turn begins another minute and returns what was not recorded one by one.
+func (l *strangers) turn() map[string]uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	over := map[string]uint64{}
+	for kind, n := range l.counts {
+		if n > limitPerMinute {
+			over[kind] = n - limitPerMinute
+		}
+	}
+	clear(l.counts)
+	return over
+}
+
+// summary records what was only counted.
+func (t *trail) summary(ctx context.Context) {
+	counts := t.limits.turn()
+	if n := t.lost.Swap(0); n > 0 {
+		counts["events without room"] = n
+	}
+	b := &metadata.Batch{}
+	for kind, n := range counts {
+		e := audit.Event{Kind: audit.KindConnection, Outcome: audit.Failure, Operation: "further " + kind, Count: n}
+		b.Audit = append(b.Audit, t.s.payload(e, nil))
+	}
+	if len(b.Audit) == 0 {
+		return
+	}
+	if err := t.s.meta.Commit(ctx, b); err != nil {
+		t.s.log.Error().Err(err).Msg("recording how many events were only counted")
+	}
+}
+
+// began tells of the start in the trail.
+func (t *trail) began(ctx context.Context) error {
+	info, cfg := t.s.token.Info(), &t.s.cfg
+	e := ofServer("start")
+	e.Facts = append(e.Facts, fact("version", cfg.Version), fact("build", cfg.Build), fact("token", info.Label), fact("token serial", info.Serial),
+		fact("token model", info.Manufacturer+" "+info.Model), fact("token firmware", info.Firmware), fact("library", info.Library))
+	e.Facts = append(e.Facts, t.cfg.Facts...)
+	if err := t.s.meta.Commit(ctx, &metadata.Batch{Audit: [][]byte{t.s.payload(e, nil)}}); err != nil {
+		return fmt.Errorf("keystore: recording the start: %w", err)
+	}
+	return nil
+}
