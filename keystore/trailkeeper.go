@@ -182,7 +182,8 @@ func (k *keeper) export(ctx context.Context) error {
 
 // rotate ends a file with a checkpoint and removes old ones.
 func (k *keeper) rotate(ctx context.Context) error {
-	if err := k.sign(ctx, false); err != nil {
+	sig, err := k.sign(ctx, false)
+	if err != nil {
 		return err
 	}
 	entries, err := k.s.meta.AuditEntries(ctx, k.w.Last().Seq, exportBatch)
@@ -193,6 +194,9 @@ func (k *keeper) rotate(ctx context.Context) error {
 		return err
 	}
 	k.exported.Store(k.w.Last().Seq)
+	if err := k.show(sig); err != nil {
+		return err
+	}
 	if err := k.w.Rotate(); err != nil {
 		return err
 	}
@@ -210,7 +214,7 @@ func (k *keeper) removeOld(ctx context.Context) error {
 	if err := k.s.meta.Commit(ctx, &metadata.Batch{Audit: [][]byte{k.s.payload(e, nil)}}); err != nil {
 		return err
 	}
-	if err := k.sign(ctx, false); err != nil {
+	if _, err := k.sign(ctx, false); err != nil {
 		return err
 	}
 	for _, f := range files {
@@ -233,51 +237,63 @@ func (k *keeper) mustSign(ctx context.Context) bool {
 
 // checkpoint signs the chain and writes the signature to the files.
 func (k *keeper) checkpoint(ctx context.Context, closing bool) error {
-	if err := k.sign(ctx, closing); err != nil {
+	sig, err := k.sign(ctx, closing)
+	if err != nil {
 		return err
 	}
-	return k.export(ctx)
+	if err := k.export(ctx); err != nil {
+		return err
+	}
+	return k.show(sig)
+}
+
+// show writes the head file. What it tells of is in the files already: who reads it before them finds it there.
+func (k *keeper) show(sig *audit.Signature) error {
+	if k.w.Last().Seq < sig.Seq {
+		return nil // the next one comes
+	}
+	b, err := json.Marshal(sig)
+	if err != nil {
+		return err
+	}
+	if err := audit.Replace(k.cfg.Dir, audit.HeadFile, append(b, '\n')); err != nil {
+		return fmt.Errorf("audit: %w", err)
+	}
+	return nil
 }
 
 // sign puts a checkpoint of the chain into the chain.
-func (k *keeper) sign(ctx context.Context, closing bool) error {
+func (k *keeper) sign(ctx context.Context, closing bool) (*audit.Signature, error) {
 	ctx, cancel := context.WithTimeout(ctx, signTime)
 	defer cancel()
 	for range 4 {
 		head, err := k.s.meta.AuditHead(ctx)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		signer, err := hsm.NewSigner(ctx, k.s.token, k.key, k.public)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		sig, err := audit.Sign(signer, head, k.s.cfg.Clock(), heartbeat*k.cfg.Checkpoint, closing)
 		if err != nil {
-			return fmt.Errorf("audit: signing a checkpoint: %w", err)
+			return nil, fmt.Errorf("audit: signing a checkpoint: %w", err)
 		}
 		e := audit.Event{Kind: audit.KindCheckpoint, Outcome: audit.Success, Signed: sig}
 		if err := k.s.meta.Commit(ctx, &metadata.Batch{Audit: [][]byte{k.s.payload(e, nil)}}); err != nil {
-			return err
+			return nil, err
 		}
 		after, err := k.s.meta.AuditHead(ctx)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		k.signed, k.signedAt = after.Seq, time.Now()
-		b, err := json.Marshal(sig)
-		if err != nil {
-			return err
-		}
-		if err := audit.Replace(k.cfg.Dir, audit.HeadFile, append(b, '\n')); err != nil {
-			return fmt.Errorf("audit: %w", err)
-		}
+		k.signed, k.signedAt = head.Seq+1, time.Now() // a record between is news for the next one
 		if !closing || after.Seq == head.Seq+1 {
-			return nil
+			return sig, nil
 		}
 		// Something came between: a checkpoint that closes the trail covers all before it.
 	}
-	return errors.New("audit: the trail could not be closed: records went on coming")
+	return nil, errors.New("audit: the trail could not be closed: records went on coming")
 }
 
 // startKeeper opens the files, records the start, and starts the goroutines.

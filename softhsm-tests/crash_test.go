@@ -50,14 +50,25 @@ func TestCrash(t *testing.T) {
 		if err := token.restore(); err != nil {
 			t.Fatal(err)
 		}
+		if out, code := verifyTrail(t, dir, filepath.Join(auditDir(dir), "key.pem")); code != 0 {
+			t.Errorf("the audit trail of the killed server: exit code %d\n%s", code, out)
+		}
 
 		s = harness.Start(t, dir)
+		// The key was kept before, by an auditor; while the server runs the end of the trail is open.
+		if out, code := verifyTrail(t, dir, filepath.Join(auditDir(dir), "key.pem"), "--live"); code != 0 {
+			t.Errorf("the audit trail after the kill: exit code %d\n%s", code, out)
+		}
 		var sum crashSummary
 		for _, w := range workers {
 			sum.add(w.verify(t, s.Connect(t)))
 		}
 		s.Stop()
 		fsck(t, dir)
+		auditedObjects(t, dir, workers)
+		if out, code := verifyTrail(t, dir, filepath.Join(auditDir(dir), "key.pem")); code != 0 {
+			t.Errorf("the audit trail after the stop: exit code %d\n%s", code, out)
+		}
 		fmt.Printf("crash round %d: killed after %s; %s\n", round+1, load, sum)
 		if t.Failed() {
 			return

@@ -29,6 +29,8 @@ func (w *crashWorker) verify(t *testing.T, c *harness.Conn) crashSummary {
 		sum.objects++
 		if o.state != message.StateDestroyed {
 			living = append(living, o)
+		} else {
+			w.ended = append(w.ended, o)
 		}
 	}
 	w.objects = living

@@ -16,7 +16,8 @@ type crashWorker struct {
 	number       int
 	made         int // for unique names
 	objects      []*crashObject
-	cut          *cutOff // the change that was under way when the server died
+	ended        []*crashObject // those whose destruction has been confirmed
+	cut          *cutOff        // the change that was under way when the server died
 	acknowledged int
 	uncertain    int
 }

@@ -11,12 +11,14 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"kmipd/hsm"
 	"kmipd/keystore"
+	"kmipd/keystore/audit"
 )
 
 // While the server runs it holds the record store, so commands that change clients ask it over a Unix socket that only
@@ -81,7 +83,7 @@ func adminHandler(keys *keystore.Store, log zerolog.Logger) http.Handler {
 			return
 		}
 		defer clear(body)
-		out, err := admin(r.Context(), keys, r.URL.Path[1:], body)
+		out, err := administer(r.Context(), keys, r.URL.Path[1:], body)
 		log.Info().Str("command", r.URL.Path[1:]).AnErr("error", err).Msg("administration")
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
@@ -92,6 +94,16 @@ func adminHandler(keys *keystore.Store, log zerolog.Logger) http.Handler {
 			log.Debug().Err(err).Msg("answering an administrator")
 		}
 	})
+}
+
+// administer runs a command. What comes of a change is in the audit trail with it; a command that fails is recorded here.
+func administer(ctx context.Context, keys *keystore.Store, command string, body []byte) (any, error) {
+	out, err := admin(ctx, keys, command, body)
+	if err == nil {
+		return out, nil
+	}
+	e := audit.Event{Kind: audit.KindAdmin, Outcome: audit.Failure, Operation: strings.ReplaceAll(command, "/", " "), Message: err.Error()}
+	return nil, errors.Join(err, keys.Record(ctx, e))
 }
 
 // askAdmin runs a command on the running server, or on the store itself when no server runs.
@@ -165,7 +177,7 @@ func (c *source) onStore(ctx context.Context, s streams, command string, body []
 	if err != nil {
 		return nil, err
 	}
-	out, err := admin(ctx, keys, command, body)
+	out, err := administer(ctx, keys, command, body)
 	if err != nil {
 		return nil, err
 	}

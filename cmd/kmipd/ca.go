@@ -254,7 +254,7 @@ func (c *source) onToken(ctx context.Context, s streams, command string, body []
 		return nil, err
 	}
 	defer keys.Close()
-	out, err := admin(ctx, keys, command, body)
+	out, err := administer(ctx, keys, command, body)
 	if err != nil {
 		return nil, err
 	}

@@ -44,6 +44,9 @@ type removed struct {
 
 // admin runs one command of an administrator on the keystore.
 func admin(ctx context.Context, keys *keystore.Store, command string, body []byte) (any, error) {
+	if sub, ok := strings.CutPrefix(command, "audit/"); ok {
+		return adminAudit(ctx, keys, sub)
+	}
 	if sub, ok := strings.CutPrefix(command, "ca/"); ok {
 		return adminCA(ctx, keys, sub, body)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"kmipd/fips"
 	"kmipd/keystore"
+	"kmipd/keystore/audit"
 )
 
 // config is everything that an operator sets. Each field has one name: max_batch in the file is
@@ -71,9 +72,20 @@ type config struct {
 	CRLListen              string
 	CRLURL                 string
 	CRLLife                time.Duration
+	AuditDir               string
+	AuditRotateSize        int64
+	AuditKeep              int
+	AuditCheckpoint        time.Duration
+	AuditBacklog           uint64
+	AuditSyslog            string
+	AuditSyslogCA          string
+	AuditSyslogFormat      string
 	courier                keystore.Courier // of serve; nil for commands, which leave messages to the server
 	// certify is what serve made of them.
 	certify keystore.CertifyConfig
+	// forward and facts are what serve tells the audit trail.
+	forward *audit.Forwarder
+	facts   []audit.Fact
 	// found is what is known of the cryptographic modules.
 	found fips.Evidence
 	// devCA is the authority that serve makes when there is none; nil for no such.
@@ -132,6 +144,7 @@ func (c *config) define(f *pflag.FlagSet) {
 	f.StringVar(&c.CRLListen, "crl-listen", "", "address and port of the HTTP listener for revocation lists and authorities' certificates; none when empty")
 	f.StringVar(&c.CRLURL, "crl-url", "", "where clients reach that listener, such as http://pki.example.com:8080; certificates then name it")
 	f.DurationVar(&c.CRLLife, "crl-life", 7*24*time.Hour, "time from a revocation list to its Next Update; it is renewed at half of it")
+	c.defineAudit(f)
 }
 
 // source is where a command finds its configuration.
@@ -218,7 +231,8 @@ func (c *source) relative() {
 		return
 	}
 	base := filepath.Dir(c.file)
-	makeRelative(base, &c.DataDir, &c.AdminSocket, &c.TLSCertificate, &c.TLSClientCA, &c.TokenPINFile, &c.SoftHSMConf, &c.CertificateProfiles, &c.PolicyFile, &c.TokenCertificates)
+	makeRelative(base, &c.DataDir, &c.AdminSocket, &c.TLSCertificate, &c.TLSClientCA, &c.TokenPINFile, &c.SoftHSMConf, &c.CertificateProfiles, &c.PolicyFile, &c.TokenCertificates,
+		&c.AuditDir, &c.AuditSyslogCA)
 	if !isTokenKey(c.TLSKey) {
 		makeRelative(base, &c.TLSKey)
 	}
@@ -257,6 +271,7 @@ func (c *config) check() error {
 	errs = append(errs, c.checkToken()...)
 	errs = append(errs, c.checkSelfTests()...)
 	errs = append(errs, c.checkCertification()...)
+	errs = append(errs, c.checkAudit()...)
 	bad(slices.Contains([]string{"verify", "ignore", "enrol"}, c.Credentials), "credentials: %q is none of verify, ignore, enrol", c.Credentials)
 	_, err = approvals(c.Approve)
 	bad(err == nil, "approve: %v", err)

@@ -52,6 +52,7 @@ func commands() []command {
 		{"put", "CLIENT UNIQUE-IDENTIFIER...", "send objects to a client's endpoint", runPut},
 		{"fips", "selftest|status", "run the self-tests; show the state of the cryptographic modules", runFIPS},
 		{"fsck", "", "compare token and records (server stopped); --repair mends what cannot lose a key", runFsck},
+		{"audit", "verify|export|key|head", "verify the audit trail, export it, print the key that verifies it", runAudit},
 		{"version", "", "print the version", runVersion},
 	}
 }

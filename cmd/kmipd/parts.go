@@ -97,6 +97,6 @@ func (c *config) keystore(meta *pebble.Store, token hsm.Token, log zerolog.Logge
 		Credentials: keystore.CredentialMode(c.Credentials), Version: version, Build: goVersion(), Certify: c.certify,
 		Approve: approve, JobLifetime: c.JobLifetime, Courier: c.courier, Listeners: c.policies(),
 		SelfTestInterval: c.SelfTestInterval, TestPairs: c.testPairs(), Evidence: c.found,
-		Groups: groups, Release: keystore.Release(c.Release),
+		Groups: groups, Release: keystore.Release(c.Release), Audit: c.auditTrail(),
 	}, log), nil
 }

@@ -79,6 +79,9 @@ func (c *source) serve(ctx context.Context, s streams, ready func([]bound)) (err
 		}
 	}
 	c.courier = courier{notifier.Courier{Certificates: []tls.Certificate{ids[0].cert}, Secure: ids[0].rules.ApplyClient}}
+	if err := c.prepareTrail(); err != nil {
+		return err
+	}
 	keys, err := c.keystore(meta, token, log)
 	if err != nil {
 		return err
@@ -107,7 +110,7 @@ func (c *source) serve(ctx context.Context, s streams, ready func([]bound)) (err
 	}
 	defer crls.close()
 
-	cfg := server.Config{Keystore: keys, Authenticator: keys, Jobs: keys, Logger: log,
+	cfg := server.Config{Keystore: keys, Authenticator: keys, Jobs: keys, Auditor: keys, Logger: log,
 		MaxConnections: c.MaxConnections, MaxRequestSize: c.MaxRequestSize, MaxBatch: c.MaxBatch, JobWorkers: c.JobWorkers,
 		HandshakeTimeout: c.HandshakeTime, ReadTimeout: c.ReadTimeout, WriteTimeout: c.WriteTimeout,
 		IdleTimeout: c.IdleTimeout, RequestTimeout: c.RequestTimeout, TimeStampTolerance: c.TimeTolerance}
