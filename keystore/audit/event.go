@@ -13,6 +13,7 @@ package audit
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -92,29 +93,104 @@ const (
 	maxFacts   = 64
 )
 
-// Encode is the event as the payload of a record, at most some 40 KiB.
+// Encode is the event as the payload of a record, at most some 40 KiB. It is written by hand: every request pays for it.
 func (e Event) Encode(now time.Time) []byte {
-	e.V, e.Time = Version, now.UTC().Format("2006-01-02T15:04:05.000000Z")
-	for _, s := range []*string{&e.Operation, &e.Client, &e.User, &e.Address, &e.Listener, &e.Request, &e.Reason, &e.Message, &e.Job} {
-		*s = bounded(*s)
+	b := make([]byte, 0, 512)
+	b = append(b, `{"v":`...)
+	b = strconv.AppendInt(b, Version, 10)
+	b = append(b, `,"time":"`...)
+	b = now.UTC().AppendFormat(b, "2006-01-02T15:04:05.000000Z")
+	b = append(b, '"')
+	for _, f := range [...]struct{ name, value string }{
+		{"kind", e.Kind}, {"outcome", e.Outcome}, {"operation", e.Operation}, {"client", e.Client}, {"user", e.User},
+		{"address", e.Address}, {"listener", e.Listener}, {"request", e.Request}, {"kmip", e.Protocol},
+	} {
+		b = appendField(b, f.name, f.value)
 	}
-	if n := len(e.Objects); n > maxObjects {
-		e.Objects, e.More = e.Objects[:maxObjects:maxObjects], n-maxObjects
+	b = appendObjects(b, e.Objects)
+	for _, f := range [...]struct{ name, value string }{
+		{"release", e.Release}, {"policy", e.Policy}, {"reason", e.Reason}, {"message", e.Message}, {"job", e.Job},
+	} {
+		b = appendField(b, f.name, f.value)
 	}
-	objects := make([]Object, len(e.Objects))
-	for i, o := range e.Objects {
-		objects[i] = Object{bounded(o.UID), o.Type, o.Effect}
+	if e.Count > 0 {
+		b = append(b, `,"count":`...)
+		b = strconv.AppendUint(b, e.Count, 10)
 	}
-	facts := make([]Fact, 0, len(e.Facts))
-	for _, f := range e.Facts[:min(len(e.Facts), maxFacts)] {
-		facts = append(facts, Fact{bounded(f.Name), bounded(f.Value)})
+	b = appendFacts(b, e.Facts)
+	if e.Signed != nil {
+		s, err := json.Marshal(e.Signed)
+		if err != nil {
+			panic(fmt.Sprintf("audit: a signature has only texts, numbers and flags: %v", err))
+		}
+		b = append(append(b, `,"checkpoint":`...), s...)
 	}
-	e.Objects, e.Facts = objects, facts
-	b, err := json.Marshal(e)
-	if err != nil {
-		panic(fmt.Sprintf("audit: an event has only texts and numbers: %v", err))
+	return append(b, '}')
+}
+
+func appendObjects(b []byte, objects []Object) []byte {
+	if len(objects) == 0 {
+		return b
+	}
+	more := max(0, len(objects)-maxObjects)
+	b = append(b, `,"objects":[`...)
+	for i, o := range objects[:len(objects)-more] {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, `{"uid":`...)
+		b = appendText(b, o.UID)
+		b = appendField(b, "type", o.Type)
+		b = appendField(b, "effect", o.Effect)
+		b = append(b, '}')
+	}
+	b = append(b, ']')
+	if more > 0 {
+		b = append(b, `,"more_objects":`...)
+		b = strconv.AppendInt(b, int64(more), 10)
 	}
 	return b
+}
+
+func appendFacts(b []byte, facts []Fact) []byte {
+	if len(facts) == 0 {
+		return b
+	}
+	b = append(b, `,"facts":[`...)
+	for i, f := range facts[:min(len(facts), maxFacts)] {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, `{"name":`...)
+		b = appendText(b, f.Name)
+		b = append(b, `,"value":`...)
+		b = appendText(b, f.Value)
+		b = append(b, '}')
+	}
+	return append(b, ']')
+}
+
+// appendField appends a member that is not empty, behind another one.
+func appendField(b []byte, name, value string) []byte {
+	if value == "" {
+		return b
+	}
+	b = append(b, ',', '"')
+	b = append(b, name...)
+	b = append(b, '"', ':')
+	return appendText(b, value)
+}
+
+// appendText appends a JSON string of a bounded text.
+func appendText(b []byte, s string) []byte {
+	b = append(b, '"')
+	for _, c := range []byte(bounded(s)) {
+		if c == '"' || c == '\\' {
+			b = append(b, '\\')
+		}
+		b = append(b, c)
+	}
+	return append(b, '"')
 }
 
 // bounded is a text of reasonable length in valid UTF-8 without control characters. What is no text becomes the replacement

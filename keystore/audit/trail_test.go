@@ -4,9 +4,11 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -440,5 +442,22 @@ func TestEventIsBounded(t *testing.T) {
 	back, err := ParseLine(trimNewline(AppendLine(nil, &entry)))
 	if err != nil || !Intact(&back) || string(back.Payload) != string(p) {
 		t.Errorf("the line does not come back: %v", err)
+	}
+}
+
+// What is written by hand is what a JSON encoder would have written.
+func TestEncodeIsJSON(t *testing.T) {
+	full := Event{Kind: "k", Outcome: "o", Operation: "op \"x\" \\ <&>", Client: "ä\u2028", User: "u", Address: "a", Listener: "l", Request: "r",
+		Protocol: "1.4", Objects: []Object{{"1", "t", "e"}, {UID: "2"}}, Release: "plain", Policy: "p", Reason: "re", Message: "m", Job: "j",
+		Count: 7, Facts: []Fact{{"n", "v"}, {"", ""}}, Signed: &Signature{Statement: Statement{Seq: 1, Closing: true}, Key: "k", Signature: []byte{1}}}
+	for _, e := range []Event{full, {Kind: "k"}, {}} {
+		var back Event
+		if err := json.Unmarshal(e.Encode(noon), &back); err != nil {
+			t.Fatalf("%v\n%s", err, e.Encode(noon))
+		}
+		e.V, e.Time = Version, "2026-03-01T12:00:00.000000Z"
+		if !reflect.DeepEqual(back, e) {
+			t.Errorf("got %+v, want %+v", back, e)
+		}
 	}
 }
