@@ -46,7 +46,7 @@ type trail struct {
 	s   *Store
 	cfg AuditConfig
 
-	queue    chan queued
+	queue    chan []byte
 	limits   strangers
 	lost     atomic.Uint64 // records of refusals for which the queue had no room in time
 	exported atomic.Uint64 // the last record that is in a file
@@ -61,11 +61,6 @@ type trail struct {
 	kept    chan struct{} // closed when the keeper has ended
 }
 
-type queued struct {
-	payload []byte
-	done    chan error // for who waits for the disk; else nil
-}
-
 const (
 	queueLength = 4096
 	groupTime   = 100 * time.Millisecond // how long a record that nobody waits for may be in memory alone
@@ -74,7 +69,7 @@ const (
 
 func newTrail(s *Store, cfg AuditConfig) *trail {
 	cfg.complete()
-	return &trail{s: s, cfg: cfg, queue: make(chan queued, queueLength), news: make(chan struct{}, 1), asked: make(chan chan error),
+	return &trail{s: s, cfg: cfg, queue: make(chan []byte, queueLength), news: make(chan struct{}, 1), asked: make(chan chan error),
 		limits: strangers{counts: map[string]uint64{}}}
 }
 
@@ -117,41 +112,38 @@ func (t *trail) put(ctx context.Context, payload []byte, wait bool) error {
 		t.lost.Add(1)
 		return err
 	}
-	q := queued{payload: payload}
 	if wait {
-		q.done = make(chan error, 1)
+		// Without a detour: the record store shares its syncs among those who wait for one.
+		if err := t.s.meta.Commit(ctx, &metadata.Batch{Audit: [][]byte{payload}}); err != nil {
+			t.lost.Add(1)
+			return unwritable(err)
+		}
+		t.wake()
+		return nil
 	}
-	if queued, err := t.enqueue(ctx, q); err != nil {
+	if queued, err := t.enqueue(ctx, payload); err != nil {
 		t.lost.Add(1)
 		return unwritable(err)
 	} else if !queued {
 		return toKMIP(t.s.meta.Commit(ctx, &metadata.Batch{Audit: [][]byte{payload}}))
 	}
-	if !wait {
-		return nil
-	}
-	select {
-	case err := <-q.done:
-		return toKMIP(err)
-	case <-ctx.Done():
-		return unwritable(ctx.Err()) // the record will be there; the answer that it is about is not given
-	}
+	return nil
 }
 
 // enqueue is false without error when nobody works on the queue.
-func (t *trail) enqueue(ctx context.Context, q queued) (bool, error) {
+func (t *trail) enqueue(ctx context.Context, payload []byte) (bool, error) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	if !t.running {
 		return false, nil
 	}
 	select {
-	case t.queue <- q:
+	case t.queue <- payload:
 		return true, nil
 	default:
 	}
 	select {
-	case t.queue <- q:
+	case t.queue <- payload:
 		return true, nil
 	case <-ctx.Done():
 		return false, ctx.Err()
@@ -164,7 +156,7 @@ func (t *trail) offer(payload []byte) {
 	defer t.mu.RUnlock()
 	if t.running {
 		select {
-		case t.queue <- queued{payload: payload}:
+		case t.queue <- payload:
 			return
 		default:
 		}
@@ -217,27 +209,20 @@ func (t *trail) flush() {
 	}
 }
 
-// gather waits for more records, as long as nobody waits for one.
-func (t *trail) gather(first queued, timer *time.Timer) []queued {
-	group := []queued{first}
+// gather waits a moment for more records.
+func (t *trail) gather(first []byte, timer *time.Timer) [][]byte {
+	group := [][]byte{first}
 	timer.Reset(groupTime)
-	for waits := first.done != nil; !waits && len(group) < groupSize; {
-		select {
-		case q := <-t.queue:
-			group = append(group, q)
-			waits = q.done != nil
-		case <-timer.C:
-			waits = true
-		case <-t.ending:
-			waits = true
-		}
-	}
 	for len(group) < groupSize {
 		select {
-		case q := <-t.queue:
-			group = append(group, q)
+		case p := <-t.queue:
+			group = append(group, p)
 			continue
-		default:
+		case <-timer.C:
+		case <-t.ending:
+			if len(t.queue) > 0 {
+				continue
+			}
 		}
 		break
 	}
@@ -245,31 +230,22 @@ func (t *trail) gather(first queued, timer *time.Timer) []queued {
 }
 
 // write commits a group. Only the end of the store ends the attempts.
-func (t *trail) write(group []queued) {
-	b := &metadata.Batch{}
-	for _, q := range group {
-		b.Audit = append(b.Audit, q.payload)
-	}
-	var err error
+func (t *trail) write(group [][]byte) {
 	for {
 		ctx, cancel := context.WithTimeout(context.Background(), finishTimeout)
-		err = t.s.meta.Commit(ctx, b)
+		err := t.s.meta.Commit(ctx, &metadata.Batch{Audit: group})
 		cancel()
-		if err == nil || errors.Is(err, metadata.ErrFailed) || errors.Is(err, metadata.ErrClosed) {
-			break
+		if err == nil {
+			t.wake()
+			return
+		}
+		if errors.Is(err, metadata.ErrFailed) || errors.Is(err, metadata.ErrClosed) {
+			t.s.log.Error().Err(err).Int("records", len(group)).Msg("audit records are lost with the record store")
+			return
 		}
 		t.s.log.Error().Err(err).Int("records", len(group)).Msg("audit records are not written yet")
 		time.Sleep(groupTime)
 	}
-	if err != nil {
-		t.s.log.Error().Err(err).Int("records", len(group)).Msg("audit records are lost with the record store")
-	}
-	for _, q := range group {
-		if q.done != nil {
-			q.done <- err
-		}
-	}
-	t.wake()
 }
 
 // The kinds of events that strangers can cause, and how many of each are recorded one by one in a minute.
