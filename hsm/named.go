@@ -142,7 +142,7 @@ func (s *namedSigner) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) (
 	case <-ctx.Done():
 		return nil, &Error{Kind: KindUnavailable, Call: "wait", Text: "no signature of a handshake was free in time"}
 	}
-	return signFor(s.public, digest, opts, func(spec SignSpec) (sig []byte, err error) {
+	return signFor(s.public, opts, func(spec SignSpec) (sig []byte, err error) {
 		err = s.d.run(ctx, true, func(w *work) error {
 			ref, h, err := w.named(s.name, ClassPrivateKey)
 			if err != nil {

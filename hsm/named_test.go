@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -29,7 +30,11 @@ func handshake(cert tls.Certificate, pool *x509.CertPool, version uint16) error 
 	defer cancel()
 	served := make(chan error, 1)
 	go func() {
-		served <- tls.Server(a, &tls.Config{Certificates: []tls.Certificate{cert}, SessionTicketsDisabled: true}).HandshakeContext(ctx)
+		err := tls.Server(a, &tls.Config{Certificates: []tls.Certificate{cert}, SessionTicketsDisabled: true}).HandshakeContext(ctx)
+		if err != nil {
+			a.Close() // or the client waits
+		}
+		served <- err
 	}()
 	client := tls.Client(b, &tls.Config{RootCAs: pool, ServerName: "localhost", MinVersion: version, MaxVersion: version})
 	return errors.Join(client.HandshakeContext(ctx), <-served)
@@ -146,6 +151,30 @@ func TestNamedKeyRefusals(t *testing.T) {
 	}
 	if _, _, err := named.GenerateNamedPair(t.Context(), "", hsm.KeyEC, 0, hsm.CurveP256); !errors.Is(err, hsm.ErrInvalidKey) {
 		t.Errorf("no label: got %v", err)
+	}
+}
+
+// A mechanism that failed its self-test signs no handshake, and the error state none at all.
+func TestGuardedSigner(t *testing.T) {
+	tok := hsmtest.NewSoftHSM(t)
+	named := tok.(hsm.NamedKeys)
+	_, spki, err := named.GenerateNamedPair(t.Context(), "tls", hsm.KeyEC, 0, hsm.CurveP256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, pool := tlsCertificate(t, named, hsm.KeyName{Label: "tls"}, spki)
+	guard := hsm.NewGuard(tok, hsm.GuardConfig{})
+	var asked []hsm.Mechanism
+	cert.PrivateKey = hsm.GuardedSigner(cert.PrivateKey.(crypto.Signer), func(m ...hsm.Mechanism) error {
+		asked = append(asked, m...)
+		return guard.Check(m...)
+	})
+	if err := handshake(cert, pool, tls.VersionTLS13); err != nil || len(asked) != 1 || asked[0] != hsm.MechanismECDSA {
+		t.Errorf("asked about %v: %v", asked, err)
+	}
+	guard.Fail(hsm.MechanismRNG, "test")
+	if err := handshake(cert, pool, tls.VersionTLS13); err == nil || !strings.Contains(err.Error(), "error state") {
+		t.Errorf("in the error state: got %v", err)
 	}
 }
 

@@ -40,21 +40,21 @@ func (s *Signer) Public() crypto.PublicKey { return s.public }
 // Sign implements crypto.Signer: PKCS #1 v1.5, PSS (with *rsa.PSSOptions) or ECDSA as DER (RFC 3279 section 2.2.3). The
 // randomness is the token's; the reader is not used. A salt length that is left open is that of the hash.
 func (s *Signer) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	return signFor(s.public, digest, opts, func(spec SignSpec) ([]byte, error) { return s.token.Sign(s.ctx, s.key, spec, digest) })
+	return signFor(s.public, opts, func(spec SignSpec) ([]byte, error) { return s.token.Sign(s.ctx, s.key, spec, digest) })
 }
 
-// signFor turns a call of crypto.Signer into one of the token's.
-func signFor(public crypto.PublicKey, digest []byte, opts crypto.SignerOpts, sign func(SignSpec) ([]byte, error)) ([]byte, error) {
+// specFor is the token's word for what a caller of crypto.Signer wants.
+func specFor(public crypto.PublicKey, opts crypto.SignerOpts) (SignSpec, error) {
 	hash, ok := hashOf[opts.HashFunc()]
 	if !ok {
-		return nil, refuse(KindUnsupported, "the hash of a signature")
+		return SignSpec{}, refuse(KindUnsupported, "the hash of a signature")
 	}
 	spec := SignSpec{Scheme: SignRSAPKCS1v15, Hash: hash}
 	pss, isPSS := opts.(*rsa.PSSOptions)
 	ec := isEC(public)
 	switch {
 	case ec && isPSS:
-		return nil, refuse(KindInvalidKey, "PSS needs an RSA key")
+		return SignSpec{}, refuse(KindInvalidKey, "PSS needs an RSA key")
 	case ec:
 		spec.Scheme = SignECDSA
 	case isPSS:
@@ -63,12 +63,43 @@ func signFor(public crypto.PublicKey, digest []byte, opts crypto.SignerOpts, sig
 			spec.Salt = opts.HashFunc().Size()
 		}
 	}
+	return spec, nil
+}
+
+// signFor turns a call of crypto.Signer into one of the token's.
+func signFor(public crypto.PublicKey, opts crypto.SignerOpts, sign func(SignSpec) ([]byte, error)) ([]byte, error) {
+	spec, err := specFor(public, opts)
+	if err != nil {
+		return nil, err
+	}
 	sig, err := sign(spec)
-	if err != nil || !ec {
+	if err != nil || spec.Scheme != SignECDSA {
 		return sig, err
 	}
 	n := len(sig) / 2
 	return asn1.Marshal(struct{ R, S *big.Int }{new(big.Int).SetBytes(sig[:n]), new(big.Int).SetBytes(sig[n:])})
+}
+
+// GuardedSigner is a signer that asks before each signature whether its mechanism may be used, such as Guard.Check.
+func GuardedSigner(signer crypto.Signer, check func(...Mechanism) error) crypto.Signer {
+	return &guardedSigner{signer, check}
+}
+
+type guardedSigner struct {
+	crypto.Signer
+	check func(...Mechanism) error
+}
+
+// Sign implements crypto.Signer.
+func (s *guardedSigner) Sign(r io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	spec, err := specFor(s.Public(), opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.check(spec.Mechanism()); err != nil {
+		return nil, err
+	}
+	return s.Signer.Sign(r, digest, opts)
 }
 
 // hashOf is this package's name of Go's hashes.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/x509"
 	"slices"
+
+	"kmipd/hsm"
 )
 
 // Revoked tells whether a certificate that one of the server's own authorities issued is revoked, from the entry that
@@ -31,4 +33,13 @@ func (s *Store) Revoked(ctx context.Context, cert, issuer *x509.Certificate) (kn
 	}
 	o := object{rec}
 	return true, o.Owner == caOwner && !o.get(attrRevoked).IsZero(), nil
+}
+
+// CheckMechanisms is nil when self-tests let all the mechanisms of the token be used now: for the one use of the token that
+// is not the keystore's, the signatures of TLS handshakes.
+func (s *Store) CheckMechanisms(mechs ...hsm.Mechanism) error {
+	if s.guard == nil {
+		return nil
+	}
+	return s.guard.Check(mechs...)
 }

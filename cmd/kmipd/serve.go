@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	"kmipd/hsm"
+	"kmipd/keystore"
 	"kmipd/kmip/notifier"
 	"kmipd/kmip/server"
 )
@@ -73,8 +75,15 @@ func (c *source) serve(ctx context.Context, s streams, ready func([]bound)) (err
 	if err := c.vet(token.Info(), log); err != nil {
 		return err
 	}
+	var guard atomic.Pointer[keystore.Store] // which comes after the keys, and then watches over them
 	for _, id := range ids {
-		if err := id.openKey(ctx, token); err != nil {
+		err := id.openKey(ctx, token, func(mechs ...hsm.Mechanism) error {
+			if keys := guard.Load(); keys != nil {
+				return keys.CheckMechanisms(mechs...)
+			}
+			return nil
+		})
+		if err != nil {
 			return err
 		}
 	}
@@ -86,6 +95,7 @@ func (c *source) serve(ctx context.Context, s streams, ready func([]bound)) (err
 	if err != nil {
 		return err
 	}
+	guard.Store(keys)
 	if err := c.selfTest(ctx, keys); err != nil {
 		return err
 	}

@@ -148,8 +148,8 @@ func readCertificates(file string) ([]*x509.Certificate, error) {
 	return parseAll(ders)
 }
 
-// openKey fetches the key on the token, and refuses one that is not the certificate's.
-func (id *identity) openKey(ctx context.Context, token hsm.Token) error {
+// openKey fetches the key on the token, and refuses one that is not the certificate's. check is asked before each signature.
+func (id *identity) openKey(ctx context.Context, token hsm.Token, check func(...hsm.Mechanism) error) error {
 	if !isTokenKey(id.Key) {
 		return nil
 	}
@@ -171,7 +171,7 @@ func (id *identity) openKey(ctx context.Context, token hsm.Token) error {
 	if err := proveKey(signer, id.cert.Leaf); err != nil {
 		return id.problem(fmt.Errorf("tls_key: the key on the token does not belong to tls_certificate: %w", err))
 	}
-	id.cert.PrivateKey = signer
+	id.cert.PrivateKey = hsm.GuardedSigner(signer, check)
 	return nil
 }
 
