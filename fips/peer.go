@@ -68,12 +68,24 @@ func (r *TLSRules) CheckChains(state tls.ConnectionState, now time.Time, more ..
 	return r.checkChains(state, now, x509.ExtKeyUsageClientAuth, more...)
 }
 
-// ApplyClient is Apply for the server as a client of others, with the same checks of what it meets there.
+// ApplyClient is Apply for the server as a client of others, with the same checks of what it meets there. A client of TLS 1.2
+// does not know the group yet when it checks (crypto/tls sees to it that it is one of those offered), so that it offers one
+// column; and one that may not take AES-128 leaves out TLS 1.3, where it could not but offer it, if it can.
 func (r *TLSRules) ApplyClient(t *tls.Config) {
 	r.Apply(t)
+	if len(r.columns) > 0 {
+		t.CipherSuites, t.CurvePreferences = []uint16{r.columns[0].suite}, []tls.CurveID{r.columns[0].group}
+	}
+	if !allows(r.suites, tls.TLS_AES_128_GCM_SHA256) && slices.Contains(r.versions, tls.VersionTLS12) {
+		t.MaxVersion = tls.VersionTLS12
+	}
 	t.VerifyConnection = func(state tls.ConnectionState) error {
 		for _, table := range r.tables {
-			if err := table.connection(state); err != nil {
+			err := table.offered(state)
+			if state.Version != tls.VersionTLS12 {
+				err = table.connection(state)
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -122,12 +134,23 @@ func (t *tlsTable) refuse(rule, source, format string, args ...any) error {
 	return &TLSError{Policy: t.policy, Rule: rule, Source: source, Text: fmt.Sprintf(format, args...)}
 }
 
-func (t *tlsTable) connection(state tls.ConnectionState) error {
+// offered checks version and suite.
+func (t *tlsTable) offered(state tls.ConnectionState) error {
 	switch {
 	case !slices.Contains(t.versions, state.Version):
 		return t.refuse(RuleVersion, t.source, "%s is not allowed", tls.VersionName(state.Version))
 	case !allows(t.suites, state.CipherSuite):
 		return t.refuse(RuleSuite, t.source, "%s is not allowed", tls.CipherSuiteName(state.CipherSuite))
+	}
+	return nil
+}
+
+// connection checks version, suite and group, and that the two go together.
+func (t *tlsTable) connection(state tls.ConnectionState) error {
+	if err := t.offered(state); err != nil {
+		return err
+	}
+	switch {
 	case !allows(t.groups, state.CurveID):
 		return t.refuse(RuleGroup, t.source, "key exchange with %s is not allowed", state.CurveID)
 	case !allows(t.columns, tlsColumn{state.CipherSuite, state.CurveID}):

@@ -400,3 +400,47 @@ func TestTLSOwn(t *testing.T) {
 		}
 	}
 }
+
+// The server as a client of others' endpoints holds them to its policy.
+func TestTLSApplyClient(t *testing.T) {
+	root := issue(t, ecKey(t, elliptic.P384()), nil, true, nil)
+	dns := func(c *x509.Certificate) { c.DNSNames = []string{"x"} }
+	good, weak := issue(t, ecKey(t, elliptic.P384()), root, false, dns), issue(t, ecKey(t, elliptic.P521()), root, false, dns)
+	pool := x509.NewCertPool()
+	pool.AddCert(root.cert)
+	dial := func(policy string, peer *made, change func(*tls.Config)) error {
+		a, b := net.Pipe()
+		defer b.Close()
+		server := &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{peer.cert.Raw}, PrivateKey: peer.key}}}
+		if change != nil {
+			change(server)
+		}
+		go func() {
+			_ = tls.Server(a, server).Handshake() // the client's word counts
+			a.Close()
+		}()
+		client := &tls.Config{RootCAs: pool, ServerName: "x"}
+		rulesOf(t, policy).ApplyClient(client)
+		return tls.Client(b, client).Handshake()
+	}
+	tls13 := func(c *tls.Config) { c.MinVersion = tls.VersionTLS13 }
+	for _, c := range []struct {
+		policy string
+		peer   *made
+		change func(*tls.Config)
+		rule   string // "": accepted; "-": crypto/tls refuses
+	}{
+		{"default", weak, nil, ""}, {"fips140", weak, nil, ""}, {"suiteb192", good, nil, ""}, {"suiteb192", weak, nil, RuleKey},
+		{"cnsa1", weak, nil, RuleKey}, {"cnsa1", good, nil, ""}, {"suiteb128", good, nil, ""}, {"suiteb192", good, tls13, "-"},
+		{"suiteb192", good, func(c *tls.Config) { c.CurvePreferences = []tls.CurveID{tls.CurveP256} }, "-"},
+	} {
+		err := dial(c.policy, c.peer, c.change)
+		var refusal *TLSError
+		switch {
+		case c.rule == "" && err != nil, c.rule == "-" && err == nil:
+			t.Errorf("%s: got %v", c.policy, err)
+		case c.rule != "" && c.rule != "-" && (!errors.As(err, &refusal) || refusal.Rule != c.rule):
+			t.Errorf("%s: got %v, want a refusal by %s", c.policy, err, c.rule)
+		}
+	}
+}
