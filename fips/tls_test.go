@@ -111,6 +111,12 @@ func TestTLSConnection(t *testing.T) {
 		"cnsa1":     {e256: "CurveP384", r256: "CurveP384", "AES_256_GCM_SHA384": "CurveP384"},
 		"cnsa2":     {"AES_256_GCM_SHA384": "SecP384r1MLKEM1024"},
 	}
+	for v, ok := range map[uint16]bool{tls.VersionTLS10: false, tls.VersionTLS11: false, tls.VersionTLS12: true, tls.VersionTLS13: true} {
+		err := rulesOf(t, "default").tables[0].connection(tls.ConnectionState{Version: v, CipherSuite: gcm128[0], CurveID: tls.X25519})
+		if (err == nil) != ok {
+			t.Errorf("default: %s: got %v, want allowed %t", tls.VersionName(v), err, ok)
+		}
+	}
 	for policy, suites := range want {
 		r := rulesOf(t, policy)
 		for _, state := range all {
@@ -278,6 +284,10 @@ func TestTLSChains(t *testing.T) {
 		{"RSA-3072 root signed with SHA-256", ecKey(t, p384), issue(t, rsa3072, nil, true, alg(x509.SHA256WithRSA)), alg(x509.SHA384WithRSA), "default fips140", RuleSignature},
 		{"root without key usage", ecKey(t, p384), issue(t, ecKey(t, p384), nil, true, func(c *x509.Certificate) { c.KeyUsage = 0 }), nil, "default", RuleUsage},
 		{"root without cRLSign", ecKey(t, p384), issue(t, ecKey(t, p384), nil, true, func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCertSign }), nil, "default fips140" + cnsa, RuleUsage},
+		{"usage of an authority", ecKey(t, p384), root384, func(c *x509.Certificate) { c.KeyUsage |= x509.KeyUsageCertSign }, "default", RuleUsage},
+		{"constraints of the root not critical", ecKey(t, p384), issue(t, ecKey(t, p384), nil, true, func(c *x509.Certificate) {
+			c.ExtraExtensions = []pkix.Extension{{Id: oidConstraints, Value: []byte{0x30, 3, 1, 1, 0xFF}}}
+		}), nil, "default", RuleConstraints},
 		{"expired root", ecKey(t, p384), issue(t, ecKey(t, p384), nil, true, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }), nil, "", RuleValidity},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -300,6 +310,31 @@ func TestTLSChains(t *testing.T) {
 				t.Errorf("no policy refused by %s", c.rule)
 			}
 		})
+	}
+}
+
+// Suite B wants key identifiers (RFC 5759 section 3.2). crypto/x509 leaves them out when the issuer has none.
+func TestTLSIdentifiers(t *testing.T) {
+	root := issue(t, ecKey(t, elliptic.P384()), nil, true, nil)
+	bare := &made{&x509.Certificate{}, root.key}
+	*bare.cert = *root.cert
+	bare.cert.SubjectKeyId = nil
+	leaf := issue(t, ecKey(t, elliptic.P384()), bare, false, nil)
+	good := issue(t, ecKey(t, elliptic.P384()), root, false, nil)
+	for name, c := range map[string]struct {
+		chain []*x509.Certificate
+		want  bool
+	}{
+		"authority key identifier": {[]*x509.Certificate{leaf.cert, root.cert}, false},
+		"subject key identifier":   {[]*x509.Certificate{good.cert, bare.cert}, false},
+		"both":                     {[]*x509.Certificate{good.cert, root.cert}, true},
+	} {
+		for policy, strict := range map[string]bool{"fips140": false, "cnsa1": false, "suiteb128": true, "suiteb192": true} {
+			err := rulesOf(t, policy).CheckChains(tls.ConnectionState{PeerCertificates: c.chain[:1], VerifiedChains: [][]*x509.Certificate{c.chain}}, time.Now())
+			if want := c.want || !strict; (err == nil) != want {
+				t.Errorf("%s, %s: got %v, want accepted %t", policy, name, err, want)
+			}
+		}
 	}
 }
 
