@@ -157,8 +157,11 @@ func curveTests(caps Capabilities) (list []Test) {
 	for _, v := range curveVectors {
 		x, e := ecdhCurves[v.curve], curves[v.curve].curve
 		list = append(list,
-			Test{Mechanism: MechanismECDSA, Name: v.name + " signatures", Run: offered(caps.Transport != "" && slices.Contains(caps.ECDSA, v.curve), func(ctx context.Context, token Token) error {
-				return testECDSA(ctx, token, v.curve, e, x, octets(v.public), octets(v.digest), octets(v.signature), octets(v.ours))
+			Test{Mechanism: MechanismECDSA, Name: v.name + " signatures", Run: offered(slices.Contains(caps.ECDSA, v.curve), func(ctx context.Context, token Token) error {
+				if err := testECDSA(ctx, token, v.curve, e, octets(v.public), octets(v.digest), octets(v.signature)); err != nil || caps.Transport == "" {
+					return err // a token that takes no private keys is tested by what it makes: see testPair
+				}
+				return testSigns(ctx, token, v.curve, x, octets(v.digest), octets(v.ours))
 			})},
 			Test{Mechanism: MechanismECDH, Name: v.name + " RFC 5903", Run: offered(caps.Transport != "" && slices.Contains(caps.ECDH, v.curve), func(ctx context.Context, token Token) error {
 				for _, side := range [][2]string{{v.ours, v.theirs}, {v.theirs, v.ours}} {
@@ -187,34 +190,38 @@ func ecKeys(x ecdh.Curve, scalar []byte) (pkcs8, spki []byte, err error) {
 	return pkcs8, spki, err
 }
 
-// testECDSA verifies the known signature, and one that the token makes with a known key.
-func testECDSA(ctx context.Context, token Token, c Curve, e elliptic.Curve, x ecdh.Curve, point, digest, sig, scalar []byte) error {
+// testECDSA verifies the known signature.
+func testECDSA(ctx context.Context, token Token, c Curve, e elliptic.Curve, point, digest, sig []byte) error {
 	public, err := ecdsa.ParseUncompressedPublicKey(e, point)
 	if err != nil {
 		return err
 	}
-	known, err := x509.MarshalPKIXPublicKey(public)
+	spki, err := x509.MarshalPKIXPublicKey(public)
 	if err != nil {
 		return err
 	}
+	return withKey(ctx, token, ClassPublicKey, KeySpec{Type: KeyEC, Curve: c, Usage: UsageVerify}, spki, func(ref Ref) error {
+		return testVerify(ctx, token, ref, SignSpec{Scheme: SignECDSA}, digest, sig)
+	})
+}
+
+// testSigns has the token sign with a known key.
+func testSigns(ctx context.Context, token Token, c Curve, x ecdh.Curve, digest, scalar []byte) error {
 	pkcs8, spki, err := ecKeys(x, scalar)
 	if err != nil {
 		return err
 	}
+	defer clear(pkcs8)
 	spec := SignSpec{Scheme: SignECDSA}
 	return token.Scratch(ctx, []ScratchKey{
-		{ClassPublicKey, KeySpec{Type: KeyEC, Curve: c, Usage: UsageVerify}, known},
 		{ClassPrivateKey, KeySpec{Type: KeyEC, Curve: c, Usage: UsageSign}, pkcs8},
 		{ClassPublicKey, KeySpec{Type: KeyEC, Curve: c, Usage: UsageVerify}, spki},
 	}, func(refs []Ref) error {
-		if err := testVerify(ctx, token, refs[0], spec, digest, sig); err != nil {
-			return err
-		}
-		made, err := token.Sign(ctx, refs[1], spec, digest)
+		sig, err := token.Sign(ctx, refs[0], spec, digest)
 		if err != nil {
 			return err
 		}
-		return testVerify(ctx, token, refs[2], spec, digest, made)
+		return testVerify(ctx, token, refs[1], spec, digest, sig)
 	})
 }
 

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
+	"kmipd/fips"
 	"kmipd/hsm"
 )
 
@@ -111,6 +113,8 @@ func (d *doctor) token(ctx context.Context, c *source, measure bool) {
 	d.note("%s %s, firmware %s, label %q, serial %s", info.Manufacturer, info.Model, info.Firmware, info.Label, info.Serial)
 	d.note("AES %v, 3DES %t, generic secrets %t, RSA %v, curves %d", cap.AESKeyBits, cap.DES3, cap.GenericBits, cap.RSABits, len(cap.Curves))
 	d.note("AES key wrap %t, with padding %t; RSA OAEP hashes %d; transport key by %s", cap.KW, cap.KWP, len(cap.OAEP), cap.Transport)
+	d.modules(c, info)
+	d.selfTest(ctx, token)
 	d.check("AES-256 keys", capability(contains(cap.AESKeyBits, 256)))
 	d.check("key wrapping", capability(cap.KW || cap.KWP))
 	for _, l := range c.listeners() {
@@ -126,6 +130,36 @@ func (d *doctor) token(ctx context.Context, c *source, measure bool) {
 		for _, t := range times {
 			d.note("%-28s %10s a call", t.Name, t.Mean.Round(time.Microsecond))
 		}
+	}
+}
+
+// modules says what is known of both cryptographic modules; what a strict policy would refuse is a failure there.
+func (d *doctor) modules(c *source, info hsm.Info) {
+	e, err := c.evidence(info)
+	if !d.check("token certificates", err) {
+		return
+	}
+	names := c.policyNames()
+	for _, name := range names {
+		if p, err := fips.ByName(name); err == nil && p.Strict() {
+			d.check("token under policy "+name, e.Token.Check(p, c.AllowUnvalidatedToken))
+		}
+	}
+	d.note("certificate status %s", e.Token.Status)
+	for _, w := range slices.Concat(e.Token.Faults, e.Token.Warnings) {
+		d.note("%s", w)
+	}
+	d.note("Go's module: version %s, built with GOFIPS140=%s; serve switches it on in strict policies", e.Module.Version, or(e.Module.Build, "off"))
+}
+
+// selfTest runs the tests of the token, those of this program left out.
+func (d *doctor) selfTest(ctx context.Context, token hsm.Token) {
+	r, err := hsm.NewGuard(token, hsm.GuardConfig{}).SelfTest(ctx, "demand")
+	if err == nil && !r.Passed() {
+		err = fmt.Errorf("%d failed, %d unfinished: kmipd fips selftest lists them", r.Count(hsm.OutcomeFailed), r.Count(hsm.OutcomeUnfinished))
+	}
+	if d.check("self-tests", err) {
+		d.note("%d passed, %d not offered, in %s", r.Count(hsm.OutcomePassed), r.Count(hsm.OutcomeNotOffered), r.Took.Round(time.Millisecond))
 	}
 }
 

@@ -207,5 +207,8 @@ func (c *config) selfTest(ctx context.Context, keys *keystore.Store) error {
 	if r.ErrorState != nil {
 		return fmt.Errorf("the self-test at start failed, and the server does not start: %s", r.ErrorState.Text)
 	}
+	if n := r.Count(hsm.OutcomeUnfinished); n > 0 && c.strict() {
+		return fmt.Errorf("%d self-tests at start did not finish, and policy %s needs them: the token does not answer", n, c.Policy)
+	}
 	return nil
 }
