@@ -334,6 +334,9 @@ func (p *Policy) AllowPair(use Use, bits int, hash kmip.HashingAlgorithm) error 
 func (p *Policy) AllowCurve(use Use, curve kmip.RecommendedCurve) error {
 	for _, t := range p.tables {
 		if !holds(t, t.curves, use, curve) {
+			if curve == 0 {
+				return t.refusal(use, true, "a Recommended Curve that has no name or is not told is not allowed")
+			}
 			return t.refusal(use, true, "Recommended Curve %s is not allowed", curve)
 		}
 	}

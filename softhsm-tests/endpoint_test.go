@@ -36,7 +36,7 @@ func newEndpoint(t *testing.T, s *harness.Server, version string) *endpoint {
 		t.Fatal(err)
 	}
 	ca := filepath.Join(t.TempDir(), "endpoint.pem")
-	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]}), 0o600); err != nil {
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[1]}), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	e := &endpoint{make(chan *harness.Conn, 100)}
