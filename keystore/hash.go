@@ -34,11 +34,11 @@ func hashing(pol *fips.Policy, p *kmip.CryptographicParameters) (work, error) {
 	if p.HashingAlgorithm == 0 {
 		return nil, badField("Hashing Algorithm is missing")
 	}
-	if _, ok := hashes[p.HashingAlgorithm]; !ok {
-		return nil, unsupported("Hashing Algorithm", p.HashingAlgorithm, "Hash")
-	}
 	if err := pol.AllowHash(fips.Digest, p.HashingAlgorithm); err != nil {
 		return nil, err
+	}
+	if _, ok := hashes[p.HashingAlgorithm]; !ok { // what a policy allows, and the server does not have
+		return nil, unsupported("Hashing Algorithm", p.HashingAlgorithm, "Hash")
 	}
 	h, err := newHash(p.HashingAlgorithm)
 	return hashWork{h}, err

@@ -68,6 +68,11 @@ func newHash(h kmip.HashingAlgorithm) (hash.Hash, error) {
 
 // tokenHash is the token's name for a hash that it is to use with a key.
 func tokenHash(pol *fips.Policy, use fips.Use, h kmip.HashingAlgorithm, field string) (hsm.Hash, error) {
+	if pol.Strict() { // its refusal says more than that of the server's own table
+		if err := pol.AllowHash(use, h); err != nil {
+			return 0, err
+		}
+	}
 	row, ok := hashes[h]
 	if !ok || row.token == 0 {
 		return 0, unsupported(field, h, "keys")

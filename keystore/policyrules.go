@@ -187,9 +187,13 @@ func processOr(use, other fips.Use) fips.Use {
 	return other
 }
 
-// allowMechanism asks about the way in which a key wraps or unwraps.
+// allowMechanism asks about the way in which a key wraps or unwraps; without mode or padding there is none.
 func allowMechanism(pol *fips.Policy, use fips.Use, o object, p *kmip.CryptographicParameters) error {
-	if o.ObjectType == kmip.ObjectTypeSymmetricKey {
+	symmetric := o.ObjectType == kmip.ObjectTypeSymmetricKey
+	switch {
+	case symmetric && p.BlockCipherMode == 0, !symmetric && p.PaddingMethod == 0:
+		return nil
+	case symmetric:
 		return pol.AllowMode(use, p.BlockCipherMode)
 	}
 	if err := pol.AllowPadding(use, p.PaddingMethod); err != nil || p.PaddingMethod != kmip.PaddingMethodOAEP {

@@ -122,9 +122,6 @@ func scheme(pol *fips.Policy, o object, use fips.Use, p *kmip.CryptographicParam
 	if err != nil {
 		return spec, 0, err
 	}
-	if scheme == hsm.SignRSAPSS && h == 0 && p.DigitalSignatureAlgorithm == 0 {
-		h = pol.Limits().Hash
-	}
 	if a := p.DigitalSignatureAlgorithm; a != 0 {
 		row, ok := signatureAlgorithms[a]
 		switch {
@@ -141,6 +138,9 @@ func scheme(pol *fips.Policy, o object, use fips.Use, p *kmip.CryptographicParam
 		if row.hash != 0 {
 			h = row.hash
 		}
+	}
+	if scheme == hsm.SignRSAPSS && h == 0 {
+		h = pol.Limits().Hash
 	}
 	spec.Scheme = scheme
 	if err := allowScheme(pol, use, o, scheme, h, p); err != nil {

@@ -36,7 +36,7 @@ func (b *bench) under(policy string, switches ...fips.Switch) {
 		b.t.Fatal(err)
 	}
 	b.s.Close()
-	b.policy = p
+	b.policy, b.cfg.AllowWeakerPolicy = p, true
 	b.start(b.db, b.fake)
 }
 

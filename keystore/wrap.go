@@ -110,10 +110,11 @@ func (s *Store) wrapKey(call *kmip.Call, use fips.Use, o object, given *kmip.Cry
 		p = &with
 	}
 	w := &wrapKey{object: o, ref: r}
-	if w.spec, err = mechanism(o, p); err != nil {
+	if err := allowMechanism(pol, use, o, p); err != nil {
 		return nil, err
 	}
-	return w, allowMechanism(pol, use, o, p)
+	w.spec, err = mechanism(o, p)
+	return w, err
 }
 
 // parameters are the Cryptographic Parameters to use with a key.
