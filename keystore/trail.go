@@ -173,7 +173,7 @@ func (t *trail) note(payload []byte) {
 		t.offer(payload)
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), groupTime)
+	ctx, cancel := context.WithTimeout(context.Background(), finishTimeout)
 	defer cancel()
 	if err := t.s.meta.Commit(ctx, &metadata.Batch{Audit: [][]byte{payload}}); err != nil {
 		t.s.log.Error().Err(err).Msg("recording an event of the server")

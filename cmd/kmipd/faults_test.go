@@ -209,25 +209,30 @@ func TestServerOverFaultyToken(t *testing.T) {
 
 // A self-test that ends in the error state ends the start.
 func TestStartOverFaultyToken(t *testing.T) {
+	meta, err := pebble.Open(t.TempDir(), pebble.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = meta.Close() })
 	for name, lie := range map[string]hsmtest.Lie{
 		"constant": {Method: "Random", Bend: hsmtest.Constant}, "short": {Method: "Random", Bend: hsmtest.Short},
 	} {
 		fake := hsmtest.NewFake()
 		fake.Tell(lie)
 		c := &config{SelfTest: "start"}
-		err := c.selfTest(t.Context(), keystore.New(nil, fake, fips.Default(), keystore.Config{}, zerolog.Nop()))
+		err := c.selfTest(t.Context(), keystore.New(meta, fake, fips.Default(), keystore.Config{}, zerolog.Nop()))
 		if err == nil || !strings.Contains(err.Error(), "does not start") {
 			t.Errorf("%s random numbers: got %v", name, err)
 		}
 		c.SelfTest = "off"
-		if err := c.selfTest(t.Context(), keystore.New(nil, fake, fips.Default(), keystore.Config{}, zerolog.Nop())); err != nil {
+		if err := c.selfTest(t.Context(), keystore.New(meta, fake, fips.Default(), keystore.Config{}, zerolog.Nop())); err != nil {
 			t.Errorf("without a self-test: %v", err)
 		}
 	}
 	// A mechanism that fails does not: what is left is served.
 	fake := hsmtest.NewFake()
 	fake.Tell(hsmtest.Lie{Method: "Sign", Mechanism: "ECDSA"})
-	if err := (&config{SelfTest: "start"}).selfTest(t.Context(), keystore.New(nil, fake, fips.Default(), keystore.Config{}, zerolog.Nop())); err != nil {
+	if err := (&config{SelfTest: "start"}).selfTest(t.Context(), keystore.New(meta, fake, fips.Default(), keystore.Config{}, zerolog.Nop())); err != nil {
 		t.Errorf("a blocked mechanism: %v", err)
 	}
 }
