@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"kmipd/keystore/audit"
 	"kmipd/kmip"
 	"kmipd/kmip/ttlv"
 	"kmipd/metadata"
@@ -258,6 +259,16 @@ func TestPut(t *testing.T) {
 	c.ok(b.s.Put(ctx, "a", []string{key, last}))
 	if got := m.wait(t, 5); got[3].uid != key || got[4].uid != last {
 		t.Errorf("got %s and %s", got[3].uid, got[4].uid)
+	}
+	// Each that left was recorded before, and that it arrived, after.
+	eventually(t, "the audit trail tells of all five", func() bool { return len(b.find(about("Put", audit.Success))) == 5 })
+	for _, e := range b.find(about("Put", audit.Pending)) {
+		if e.Release != audit.ReleasePlain || e.Client != "a" || len(e.Objects) != 1 {
+			t.Errorf("a Put in the audit trail: %+v", e)
+		}
+	}
+	if n := len(b.find(about("Put", audit.Pending))); n < 5 {
+		t.Errorf("%d releases are recorded, want 5", n)
 	}
 	sensitive := c.aes(attr("Extractable", boolValue(false)))
 	destroyed := c.aes()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"kmipd/hsm"
+	"kmipd/keystore/audit"
 	"kmipd/kmip"
 	"kmipd/kmip/ttlv"
 	"kmipd/metadata"
@@ -95,6 +96,13 @@ func (s *Store) sendOne(ctx context.Context, b *box, e metadata.Endpoint, seq ui
 	answered, err := s.cfg.Courier.Carry(ctx, e, d.Operation, payload)
 	if !answered {
 		return err
+	}
+	if d.Operation == kmip.OperationPut {
+		e := ofPut(d, audit.Success)
+		if err != nil {
+			e = failure(e, err)
+		}
+		s.trail.note(s.payload(e, nil))
 	}
 	if err != nil {
 		s.log.Warn().Err(err).Str("client", b.client).Stringer("operation", d.Operation).Str("uid", d.UID).Msg("the client's endpoint refused a message")
@@ -188,6 +196,13 @@ func (s *Store) putMessage(ctx context.Context, d *metadata.Delivery, ver kmip.V
 		return nil, wipe, err
 	}
 	tag, body, secret := pushed(resp)
+	// What leaves is recorded before it leaves; what came of it, after (sendOne).
+	e := ofPut(d, audit.Pending)
+	e.Release = txOf(call).item.by.Release
+	if err := s.Record(ctx, e); err != nil {
+		clear(secret)
+		return nil, wipe, err
+	}
 	// Sized so that no copy of the key stays behind in a smaller buffer.
 	b := make([]byte, 0, 4096+len(attrs)+len(secret))
 	b, mark := ttlv.Begin(b, kmip.TagRequestPayload)
@@ -227,6 +242,13 @@ func pushed(r *kmip.GetResponse) (tag ttlv.Tag, body appender, secret []byte) {
 		return kmip.TagOpaqueObject, r.OpaqueObject, r.OpaqueObject.OpaqueDataValue
 	}
 	return kmip.TagTemplate, r.Template, nil
+}
+
+// ofPut is the event of sending an object to its client's endpoint.
+func ofPut(d *metadata.Delivery, outcome string) audit.Event {
+	e := ofServer(kmip.OperationPut.String())
+	e.Outcome, e.Client, e.Objects = outcome, d.Client, []audit.Object{{UID: d.UID}}
+	return e
 }
 
 // served takes the freshness from an object that its client has got (KMIP 1.4 section 3.34).
