@@ -183,16 +183,6 @@ func TestUncertifiedBinary(t *testing.T) {
 	}
 }
 
-// moduleIsOn lets a test run commands of strict policies inside its own process, whose module is as it was started.
-func moduleIsOn(t *testing.T) {
-	moduleState = func() fips.Module {
-		m := fips.ModuleState()
-		m.Enabled = true
-		return m
-	}
-	t.Cleanup(func() { moduleState = fips.ModuleState })
-}
-
 // A command of the default policy takes the module as it is.
 func TestSecureModuleDefault(t *testing.T) {
 	if err := secureModule([]string{"default"}, false); err != nil {

@@ -23,9 +23,6 @@ import (
 // it is nil, since they are processes of somebody else.
 var restart func(environ []string) error
 
-// moduleState is the module of this process. A test of a strict policy inside another process puts its own there.
-var moduleState = fips.ModuleState
-
 // restartProcess is restart outside of tests.
 func restartProcess(environ []string) error {
 	path, err := os.Executable()
@@ -46,7 +43,7 @@ func secureModule(policies []string, uncertified bool) error {
 	if strict < 0 {
 		return nil
 	}
-	m := moduleState()
+	m := fips.ModuleState()
 	if !m.Enabled && !m.SwitchedOff() && restart != nil {
 		if err := restart(fips.ModuleOn(os.Environ())); err != nil {
 			return fmt.Errorf("policy %s: starting again with Go's FIPS 140-3 module on: %w", policies[strict], err)
