@@ -39,6 +39,8 @@ func Switches() []Switch {
 // of are the names of the policies that a switch is for.
 func (s Switch) of() []string {
 	switch s {
+	case AllowECB, LegacyImport:
+		return []string{"fips140"}
 	case AllowClientIV:
 		return Names()[1:]
 	case CNSA2Transition:
@@ -46,7 +48,7 @@ func (s Switch) of() []string {
 	case AllowOtherObject:
 		return []string{"suiteb128", "suiteb192"}
 	}
-	return []string{"fips140"}
+	return nil
 }
 
 // Options are what an operator decides about a policy.
@@ -250,8 +252,17 @@ func (t *table) refusal(use Use, ofKey bool, format string, args ...any) error {
 	if ofKey && t.name != defaultName && !making.Has(use) {
 		reason = kmip.ResultReasonPermissionDenied
 	}
-	e := kmip.Errorf(reason, format+" by policy %s", append(args, t.name)...)
-	return e.Because(&Refused{t.name, fmt.Sprintf(format, args...)})
+	return refused(t.name, reason, format, args...)
+}
+
+// Refuse is a refusal by a rule that the caller applied: the message is the rule with the policy's name behind it.
+func (p *Policy) Refuse(reason kmip.ResultReason, format string, args ...any) error {
+	return refused(p.name, reason, format, args...)
+}
+
+func refused(policy string, reason kmip.ResultReason, format string, args ...any) error {
+	rule := fmt.Sprintf(format, args...)
+	return kmip.Errorf(reason, "%s by policy %s", rule, policy).Because(&Refused{policy, rule})
 }
 
 // Refused is the cause of a refusal by a policy, for logs and reports.
@@ -404,7 +415,7 @@ func (p *Policy) AllowDerivation(m kmip.DerivationMethod) error {
 func (p *Policy) AllowFormat(f kmip.KeyFormatType) error {
 	for _, t := range p.tables {
 		if !holds(t, t.formats, Import, f) {
-			return kmip.Errorf(kmip.ResultReasonKeyFormatTypeNotSupported, "Key Format Type %s is not allowed by policy %s", f, t.name)
+			return refused(t.name, kmip.ResultReasonKeyFormatTypeNotSupported, "Key Format Type %s is not allowed", f)
 		}
 	}
 	return nil
@@ -431,11 +442,10 @@ func (p *Policy) AllowWrapping(wrapper kmip.CryptographicAlgorithm, wrapperBits 
 	weaker = want > have
 	switch {
 	case weaker && p.limits.Strength == StrengthRefused:
-		return true, kmip.Errorf(kmip.ResultReasonPermissionDenied,
-			"a wrapping key of %d bits of strength for a key of %d bits is not allowed by policy %s", have, want, p.name)
+		return true, p.Refuse(kmip.ResultReasonPermissionDenied,
+			"a wrapping key of %d bits of strength for a key of %d bits is not allowed", have, want)
 	case p.limits.Columns && want != 0 && (have >= 192) != (want >= 192):
-		return weaker, kmip.Errorf(kmip.ResultReasonPermissionDenied,
-			"a wrapping key and a key of different Suite B columns are not allowed by policy %s", p.name)
+		return weaker, p.Refuse(kmip.ResultReasonPermissionDenied, "a wrapping key and a key of different Suite B columns are not allowed")
 	}
 	return weaker && p.limits.Strength != StrengthAny, nil
 }

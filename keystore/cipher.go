@@ -96,7 +96,7 @@ func (s *Store) iv(ctx context.Context, pol *fips.Policy, p *kmip.CryptographicP
 	own := pol.Limits().ServerIV && !decrypt
 	if given != nil {
 		if own && (p.BlockCipherMode == kmip.BlockCipherModeGCM || !pol.Limits().ClientIV) {
-			return nil, nil, badField("IV/Counter/Nonce must come from the server by policy %s: leave it out", pol.Name())
+			return nil, nil, pol.Refuse(kmip.ResultReasonInvalidField, "IV/Counter/Nonce must come from the server and be left out")
 		}
 		return given, nil, nil
 	}
@@ -236,9 +236,6 @@ func (s *Store) gcm(ctx context.Context, pol *fips.Policy, key tokenKey, decrypt
 	if err != nil {
 		return nil, nil, err
 	}
-	if own := pol.Limits().ServerIV; own && len(iv) < 12 {
-		return nil, nil, badField("IV/Counter/Nonce must have at least 96 bits with GCM by policy %s", pol.Name())
-	}
 	if len(iv) < 1 || len(iv) > 128 {
 		return nil, nil, badField("IV/Counter/Nonce must have 1 to 128 octets with GCM")
 	}
@@ -247,7 +244,7 @@ func (s *Store) gcm(ctx context.Context, pol *fips.Policy, key tokenKey, decrypt
 			return nil, nil, err
 		}
 	} else if pol.Strict() && len(iv) < 12 {
-		return nil, nil, badField("IV/Counter/Nonce must have at least 12 octets with GCM by policy %s", pol.Name())
+		return nil, nil, pol.Refuse(kmip.ResultReasonInvalidField, "IV/Counter/Nonce must have at least 12 octets with GCM")
 	}
 	w := &gcmWork{key: key, tagSize: tag, spec: hsm.CipherSpec{Mode: hsm.ModeGCM, TagBits: 8 * tag,
 		IV: append([]byte(nil), iv...), AAD: append([]byte(nil), in.aad...)}}

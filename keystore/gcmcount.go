@@ -67,7 +67,7 @@ func (s *Store) countGCM(ctx context.Context, pol *fips.Policy, id hsm.TokenID) 
 		}
 	}
 	if c.used >= 1<<bits {
-		return denied("the key has encrypted with GCM 2^%d times, which is all that policy %s allows: re-key it", bits, pol.Name())
+		return pol.Refuse(kmip.ResultReasonPermissionDenied, "a key that has encrypted with GCM 2^%d times must be re-keyed", bits)
 	}
 	c.used++
 	return nil

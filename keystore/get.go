@@ -240,7 +240,7 @@ func (s *Store) wrappedBlock(ctx context.Context, call *kmip.Call, o object, f *
 		return nil, kmip.Errorf(kmip.ResultReasonEncodingOptionError, "Encoding Option is not supported")
 	}
 	if !noEncoding && s.policyOf(call).Limits().NoPlainWrapping {
-		return nil, kmip.Errorf(kmip.ResultReasonEncodingOptionError, "Encoding Option must be No Encoding by policy %s: the server does not hold the key in clear", s.policyOf(call).Name())
+		return nil, s.policyOf(call).Refuse(kmip.ResultReasonEncodingOptionError, "Encoding Option must be No Encoding, as the server does not hold the key in clear,")
 	}
 	w, err := s.wrapping(ctx, call, wd.EncryptionKeyInformation)
 	if err != nil {

@@ -26,7 +26,7 @@ func (s *Store) issue(ctx context.Context, pol *fips.Policy, a *authority, p *Ce
 		return nil, err
 	}
 	if pol.Limits().Columns && weakerThan(a.public, w.key) {
-		return nil, badField("a key on P-384 is certified by an authority on P-384 by policy %s", pol.Name())
+		return nil, pol.Refuse(kmip.ResultReasonInvalidField, "a key on P-384 is certified by an authority on P-384")
 	}
 	t := &x509.Certificate{RawSubject: w.subject, BasicConstraintsValid: true, IsCA: p.CA}
 	if p.CA {

@@ -68,7 +68,7 @@ func (s *Store) allowKey(call *kmip.Call, use fips.Use, o object) error {
 		return err
 	}
 	if facts.Irregular && pol.Limits().Exponents {
-		return denied("%s", exponentRule(pol))
+		return refuseExponent(pol, kmip.ResultReasonPermissionDenied)
 	}
 	if pol.LegacyUse(use, o.algorithm(), o.length()) {
 		s.legacy.note(use)
@@ -90,9 +90,9 @@ func (o object) facts() (keyform.Facts, error) {
 	return f.facts, nil
 }
 
-// exponentRule is what strict policies say of the public exponents of RSA (FIPS 186-5 section A.1.1).
-func exponentRule(pol *fips.Policy) string {
-	return "the Public Exponent of an RSA key must be odd, at least 65537 and less than 2^256 by policy " + pol.Name()
+// refuseExponent is the refusal of an RSA key for its public exponent (FIPS 186-5 section A.1.1).
+func refuseExponent(pol *fips.Policy, reason kmip.ResultReason) error {
+	return pol.Refuse(reason, "the Public Exponent of an RSA key must be odd, at least 65537 and less than 2^256")
 }
 
 // allowed asks a policy about algorithm, length and, for keys that have one, curve. A curve without a name is none that a
@@ -141,7 +141,7 @@ func (s *Store) allowAttribute(call *kmip.Call, o object, r *rule, v ttlv.Item) 
 		}
 		state, _ := pol.StateOf(a, bits, facts.Curve, call.Now)
 		if mask := kmip.CryptographicUsageMask(v.Int()); a != 0 && state != fips.Approved && mask&^processing&^o.usage() != 0 {
-			return badField("Cryptographic Usage Mask must not let a %s key protect by policy %s", state, pol.Name())
+			return pol.Refuse(kmip.ResultReasonInvalidField, "Cryptographic Usage Mask must not let a %s key protect", state)
 		}
 	}
 	return nil
@@ -153,7 +153,7 @@ func allowsPublic(pol *fips.Policy, use fips.Use, public crypto.PublicKey) error
 	switch k := public.(type) {
 	case *rsa.PublicKey:
 		if pol.Limits().Exponents && (k.E < 65537 || k.E%2 == 0) {
-			return badField("%s", exponentRule(pol))
+			return refuseExponent(pol, kmip.ResultReasonInvalidField)
 		}
 		return pol.Allow(use, kmip.CryptographicAlgorithmRSA, k.N.BitLen())
 	case *ecdsa.PublicKey:

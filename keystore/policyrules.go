@@ -44,7 +44,7 @@ func (s *Store) allowImport(call *kmip.Call, o object, f *frame) error {
 	pol, a, bits := s.policyOf(call), f.facts.Algorithm, f.facts.Bits
 	if a == 0 {
 		if pol.Strict() && (tSym|tPub|tPriv)&typeBit(o.ObjectType) != 0 {
-			return badField("Cryptographic Algorithm is needed by policy %s", pol.Name())
+			return pol.Refuse(kmip.ResultReasonInvalidField, "Cryptographic Algorithm is needed")
 		}
 		return nil
 	}
@@ -52,7 +52,7 @@ func (s *Store) allowImport(call *kmip.Call, o object, f *frame) error {
 		return err
 	}
 	if f.facts.Irregular && pol.Limits().Exponents {
-		return badField("%s", exponentRule(pol))
+		return refuseExponent(pol, kmip.ResultReasonInvalidField)
 	}
 	if err := legacyMask(pol, a, bits, o.usage()); err != nil {
 		return err
@@ -66,7 +66,7 @@ func (s *Store) allowImport(call *kmip.Call, o object, f *frame) error {
 // legacyMask refuses a usage mask that has a key protect which the policy lets process only.
 func legacyMask(pol *fips.Policy, a kmip.CryptographicAlgorithm, bits int, mask kmip.CryptographicUsageMask) error {
 	if pol.LegacyUse(fips.Import, a, bits) && mask&^processing != 0 {
-		return badField("Cryptographic Usage Mask must be Decrypt, Unwrap Key, Verify or MAC Verify for %s with %d bits by policy %s", a, bits, pol.Name())
+		return pol.Refuse(kmip.ResultReasonInvalidField, "Cryptographic Usage Mask must be Decrypt, Unwrap Key, Verify or MAC Verify for %s with %d bits", a, bits)
 	}
 	return nil
 }
@@ -81,7 +81,7 @@ func (s *Store) allowCertificate(call *kmip.Call, o object, facts *keyform.Certi
 	}
 	if facts.Type != kmip.CertificateTypeX509 {
 		if pol.Limits().X509Only {
-			return badField("Certificate Type must be X.509 by policy %s", pol.Name())
+			return pol.Refuse(kmip.ResultReasonInvalidField, "Certificate Type must be X.509")
 		}
 		return nil
 	}
@@ -89,7 +89,7 @@ func (s *Store) allowCertificate(call *kmip.Call, o object, facts *keyform.Certi
 		return err
 	}
 	if facts.Irregular && pol.Limits().Exponents {
-		return badField("%s", exponentRule(pol))
+		return refuseExponent(pol, kmip.ResultReasonInvalidField)
 	}
 	cert, err := x509.ParseCertificate(value)
 	if err != nil {
@@ -135,7 +135,7 @@ func mgfHash(pol *fips.Policy, use fips.Use, h kmip.HashingAlgorithm, p *kmip.Cr
 		return 0, nil
 	}
 	if pol.Limits().SameMGF && g != h {
-		return 0, badField("Mask Generator Hashing Algorithm must be Hashing Algorithm by policy %s", pol.Name())
+		return 0, pol.Refuse(kmip.ResultReasonInvalidField, "Mask Generator Hashing Algorithm must be Hashing Algorithm")
 	}
 	return tokenHash(pol, use, g, "Mask Generator Hashing Algorithm")
 }
@@ -147,7 +147,7 @@ func allowScheme(pol *fips.Policy, use fips.Use, o object, scheme hsm.SignScheme
 		return nil
 	}
 	if h == 0 {
-		return badField("Hashing Algorithm is needed by policy %s", pol.Name())
+		return pol.Refuse(kmip.ResultReasonInvalidField, "Hashing Algorithm is needed")
 	}
 	switch scheme {
 	case hsm.SignRSAPKCS1v15:
@@ -222,15 +222,15 @@ func (s *Store) allowDerivation(call *kmip.Call, req *kmip.DeriveKeyRequest, bas
 	}
 	l, p := pol.Limits(), &req.DerivationParameters
 	if bits < l.OutputBits {
-		return badField("Cryptographic Length of a derived key must be at least %d by policy %s", l.OutputBits, pol.Name())
+		return pol.Refuse(kmip.ResultReasonInvalidField, "Cryptographic Length of a derived key must be at least %d", l.OutputBits)
 	}
 	pbkdf := req.DerivationMethod == kmip.DerivationMethodPBKDF2
 	if pbkdf {
 		switch {
 		case len(p.Salt) < l.Salt:
-			return badField("Salt must have at least %d octets by policy %s", l.Salt, pol.Name())
+			return pol.Refuse(kmip.ResultReasonInvalidField, "Salt must have at least %d octets", l.Salt)
 		case p.IterationCount != nil && int(*p.IterationCount) < l.Iterations:
-			return badField("Iteration Count must be at least %d by policy %s", l.Iterations, pol.Name())
+			return pol.Refuse(kmip.ResultReasonInvalidField, "Iteration Count must be at least %d", l.Iterations)
 		}
 	}
 	for i, b := range bases {
@@ -240,9 +240,9 @@ func (s *Store) allowDerivation(call *kmip.Call, req *kmip.DeriveKeyRequest, bas
 				return err
 			}
 		case pbkdf && b.ValueBits < 8*l.Password:
-			return badField("the password must have at least %d octets by policy %s", l.Password, pol.Name())
+			return pol.Refuse(kmip.ResultReasonInvalidField, "the password must have at least %d octets", l.Password)
 		case !pbkdf && i == 0 && len(bases) == 1 && b.ObjectType == kmip.ObjectTypeSecretData && b.ValueBits < l.DeriveBits:
-			return badField("the object to derive from must have at least %d bits by policy %s", l.DeriveBits, pol.Name())
+			return pol.Refuse(kmip.ResultReasonInvalidField, "the object to derive from must have at least %d bits", l.DeriveBits)
 		}
 	}
 	return nil
@@ -266,7 +266,7 @@ func allowParameters(pol *fips.Policy, v ttlv.Item) error {
 				first = err
 			}
 		}
-		return badField("%s", first)
+		return first
 	}
 	var errs []error
 	if v := p.BlockCipherMode; v != 0 {

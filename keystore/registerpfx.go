@@ -73,7 +73,7 @@ func (s *Store) openContainer(ctx context.Context, call *kmip.Call, o object, kb
 		return nil, badField("Key Material of Key Format Type PKCS#12 must be a Byte String that is not empty")
 	}
 	if pol := s.policyOf(call); pol.Strict() && weakPFX(v.Value) {
-		return nil, badField("a PKCS#12 container must be encrypted with AES, as PBES2 of PKCS#5 has it, by policy %s", pol.Name())
+		return nil, pol.Refuse(kmip.ResultReasonInvalidField, "a PKCS#12 container must be encrypted with AES, as PBES2 of PKCS#5 has it")
 	}
 	password, err := s.pkcs12Password(ctx, call, o)
 	if kmip.ReasonOf(err) == kmip.ResultReasonItemNotFound {

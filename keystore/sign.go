@@ -204,7 +204,7 @@ func pss(pol *fips.Policy, spec *hsm.SignSpec, use fips.Use, h kmip.HashingAlgor
 		spec.Salt = int(*p.SaltLength)
 	}
 	if pol.Limits().ShortSalt && spec.Salt > spec.Hash.Size() {
-		return badField("Salt Length must be at most the length of the digest by policy %s", pol.Name())
+		return pol.Refuse(kmip.ResultReasonInvalidField, "Salt Length must be at most the length of the digest")
 	}
 	spec.MGFHash, err = mgfHash(pol, use, h, p)
 	return err

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"math/big"
 	"strings"
@@ -37,7 +38,7 @@ func (b *bench) under(policy string, switches ...fips.Switch) {
 		b.t.Fatal(err)
 	}
 	b.s.Close()
-	b.policy, b.cfg.AllowWeakerPolicy = p, true
+	b.policy = p
 	b.start(b.db, b.fake)
 }
 
@@ -62,6 +63,14 @@ func wantRefusal(t testing.TB, what string, err error, reason kmip.ResultReason,
 	wantReason(t, what, err, reason)
 	if reason == 0 || err == nil {
 		return
+	}
+	var by interface {
+		Refusal() (policy, rule, source string)
+	}
+	if !errors.As(err, &by) {
+		t.Errorf("%s: got %q, which reports do not know as a refusal by a policy", what, err)
+	} else if name, rule, _ := by.Refusal(); name != policy || !strings.Contains(rule, field) {
+		t.Errorf("%s: reports have it as refused by %s: %s", what, name, rule)
 	}
 	if !strings.Contains(err.Error(), "policy "+policy) || !strings.Contains(err.Error(), field) {
 		t.Errorf("%s: got %q, want policy %s and %q named", what, err, policy, field)

@@ -213,7 +213,7 @@ func (s *Store) registerWrapped(ctx context.Context, call *kmip.Call, o object, 
 	}
 	f.wrapping, f.structured = wd, structured
 	if s.policyOf(call).Limits().NoPlainWrapping && wd.EncodingOption != kmip.EncodingOptionNoEncoding {
-		return kmip.Errorf(kmip.ResultReasonEncodingOptionError, "Encoding Option must be No Encoding by policy %s: the server does not hold the key in clear", s.policyOf(call).Name())
+		return s.policyOf(call).Refuse(kmip.ResultReasonEncodingOptionError, "Encoding Option must be No Encoding, as the server does not hold the key in clear,")
 	}
 	w, err := s.unwrappingFor(ctx, call, wd)
 	if err != nil && in.asProvided && kmip.ReasonOf(err) != kmip.ResultReasonGeneralFailure {

@@ -3,8 +3,8 @@
 //
 //	go test ./softhsm-tests -count=1 -v -run TestConformance              all cases in scope
 //	go test ./softhsm-tests -count=1 -v -run TestConformance -case NAME   one case, such as SKLC-M-1-14
-//	go test ./softhsm-tests -count=1 -v -run TestPolicyCells               every algorithm and parameter under every policy
-//	go test ./softhsm-tests -count=1 -v -run TestConformanceFIPS140        the OASIS cases under fips140
+//	go test ./softhsm-tests -count=1 -v -run TestPolicyCells              every algorithm and parameter under every policy
+//	go test ./softhsm-tests -count=1 -v -run TestConformanceFIPS140       the OASIS cases under fips140
 //	go test ./softhsm-tests -count=1 -v -run TestPyKMIP                   the flow of a Python client
 //	go test ./softhsm-tests -count=1 -v -run TestHostile                  broken and slow peers
 //	go test ./softhsm-tests -count=1 -v -run TestCrash                    kill -9 under load, KMIPD_CRASH_ROUNDS times (5)
