@@ -23,6 +23,7 @@ type stream struct {
 	id           [16]byte // the Correlation Value
 	client, user string
 	uid          string
+	listener     string // whose policy was asked when it began
 	op           kmip.Operation
 	work         work
 	counted      bool // has a place in the client's quota
@@ -52,7 +53,7 @@ func newStreams(now func() time.Time) *streams {
 
 // begin makes a stream. One of a single request has no place in the registry.
 func (r *streams) begin(call *kmip.Call, op kmip.Operation, parts bool) (*stream, error) {
-	st := &stream{client: call.Caller.Client, user: call.Caller.User, uid: call.Target, op: op}
+	st := &stream{client: call.Caller.Client, user: call.Caller.User, uid: call.Target, listener: call.Listener, op: op}
 	if !parts {
 		return st, nil
 	}
@@ -76,8 +77,8 @@ func (r *streams) begin(call *kmip.Call, op kmip.Operation, parts bool) (*stream
 	return st, nil
 }
 
-// take finds the stream that a Correlation Value names and takes it out. To anybody but the caller, object and operation
-// that began it, it does not exist (KMIP 1.4 sections 11.30 to 11.38: Item Not Found).
+// take finds the stream that a Correlation Value names and takes it out. To anybody but the caller, listener, object and
+// operation that began it, it does not exist (KMIP 1.4 sections 11.30 to 11.38: Item Not Found).
 func (r *streams) take(call *kmip.Call, op kmip.Operation, correlation []byte) (*stream, error) {
 	missing := kmip.Errorf(kmip.ResultReasonItemNotFound, "no operation has this Correlation Value")
 	var id [16]byte
@@ -89,7 +90,7 @@ func (r *streams) take(call *kmip.Call, op kmip.Operation, correlation []byte) (
 	defer r.mu.Unlock()
 	r.expire()
 	st := r.waiting[id]
-	if st == nil || st.client != call.Caller.Client || st.user != call.Caller.User || st.uid != call.Target || st.op != op {
+	if st == nil || st.client != call.Caller.Client || st.user != call.Caller.User || st.uid != call.Target || st.listener != call.Listener || st.op != op {
 		return nil, missing
 	}
 	delete(r.waiting, id)

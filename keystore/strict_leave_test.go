@@ -201,7 +201,7 @@ func TestStrictRelease(t *testing.T) {
 	}
 }
 
-// by is a client whose calls come in by a listener.
+// viaListener is a client whose calls come in by a listener.
 type viaListener struct {
 	client
 	listener string
@@ -215,6 +215,31 @@ func (v viaListener) create(attrs ...kmip.Attribute) error {
 	call.Listener = v.listener
 	_, err := v.s.Create(ctx, call, &kmip.CreateRequest{ObjectType: kmip.ObjectTypeSymmetricKey, TemplateAttribute: kmip.TemplateAttribute{Attribute: attrs}})
 	return err
+}
+
+func (v viaListener) encrypt(uid string, req *kmip.EncryptRequest) (*kmip.EncryptResponse, error) {
+	tx := v.s.Begin(false)
+	ctx := v.t.Context()
+	defer func() { _ = tx.Rollback(ctx, 0) }()
+	call := v.call(tx, uid)
+	call.Listener = v.listener
+	return v.s.Encrypt(ctx, call, req)
+}
+
+// What was begun by one listener is not carried on by another, whose policy was not asked.
+func TestStrictStreams(t *testing.T) {
+	b := newBench(t)
+	b.cfg.Listeners = map[string]*fips.Policy{"strict": policyNamed(t, "fips140")}
+	b.under("default")
+	c := b.client("alice")
+	uid := c.key(marker(32), kmip.CryptographicAlgorithmAES, active(both)...)
+	free, strict := viaListener{c, ""}, viaListener{c, "strict"}
+	begun, err := free.encrypt(uid, &kmip.EncryptRequest{CryptographicParameters: blockMode(kmip.BlockCipherModeECB), Data: marker(16), InitIndicator: ptr(true)})
+	c.ok(err)
+	_, err = strict.encrypt(uid, &kmip.EncryptRequest{Data: marker(16), CorrelationValue: begun.CorrelationValue, FinalIndicator: ptr(true)})
+	wantReason(t, "carried on by the strict listener", err, kmip.ResultReasonItemNotFound)
+	_, err = free.encrypt(uid, &kmip.EncryptRequest{Data: marker(16), CorrelationValue: begun.CorrelationValue, FinalIndicator: ptr(true)})
+	wantReason(t, "carried on by the same listener", err, 0)
 }
 
 // Listeners and groups are stricter than the server and never laxer.
