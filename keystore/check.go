@@ -30,6 +30,11 @@ func (s *Store) Check(ctx context.Context, call *kmip.Call, req *kmip.CheckReque
 	if bad {
 		return refused, denied("the object must not be used so")
 	}
+	if m := req.CryptographicUsageMask; m != nil {
+		if err := s.allowUsages(call, o, *m); err != nil {
+			return &kmip.CheckResponse{CryptographicUsageMask: m}, err
+		}
+	}
 	if !o.live() {
 		return refused, denied("the object is destroyed")
 	}

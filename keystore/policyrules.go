@@ -187,6 +187,40 @@ func processOr(use, other fips.Use) fips.Use {
 	return other
 }
 
+// usages are the uses that a Cryptographic Usage Mask speaks of.
+var usages = map[kmip.CryptographicUsageMask]fips.Use{
+	kmip.CryptographicUsageMaskEncrypt: fips.Encrypt, kmip.CryptographicUsageMaskDecrypt: fips.Decrypt,
+	kmip.CryptographicUsageMaskWrapKey: fips.Wrap, kmip.CryptographicUsageMaskUnwrapKey: fips.Unwrap,
+	kmip.CryptographicUsageMaskSign: fips.Sign, kmip.CryptographicUsageMaskVerify: fips.Verify,
+	kmip.CryptographicUsageMaskMACGenerate: fips.MAC, kmip.CryptographicUsageMaskMACVerify: fips.MACVerify,
+	kmip.CryptographicUsageMaskDeriveKey: fips.Derive, kmip.CryptographicUsageMaskKeyAgreement: fips.Agree,
+}
+
+// allowUsages asks a strict policy about all that a mask speaks of, without anything being done.
+func (s *Store) allowUsages(call *kmip.Call, o object, mask kmip.CryptographicUsageMask) error {
+	pol := s.policyOf(call)
+	if !pol.Strict() || o.algorithm() == 0 {
+		return nil
+	}
+	facts, err := o.facts()
+	if err != nil {
+		return err
+	}
+	for bit, use := range usages {
+		if mask&bit == 0 {
+			continue
+		}
+		err := allowed(pol, use, o.algorithm(), o.length(), facts.Curve)
+		if err != nil && bit == kmip.CryptographicUsageMaskMACGenerate { // of an HMAC, with a key that is for something else
+			err = allowed(pol, fips.Derive, o.algorithm(), o.length(), facts.Curve)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // allowMechanism asks about the way in which a key wraps or unwraps; without mode or padding there is none.
 func allowMechanism(pol *fips.Policy, use fips.Use, o object, p *kmip.CryptographicParameters) error {
 	symmetric := o.ObjectType == kmip.ObjectTypeSymmetricKey

@@ -332,6 +332,19 @@ func TestStrictOtherPaths(t *testing.T) {
 	open := c.must(c.register(symmetric(marker(32))))
 	b.under("fips140")
 	c = b.client("alice")
+	for m, want := range map[kmip.CryptographicUsageMask]kmip.ResultReason{kmip.CryptographicUsageMaskDecrypt: 0, kmip.CryptographicUsageMaskDecrypt | kmip.CryptographicUsageMaskUnwrapKey: 0,
+		both: refused, kmip.CryptographicUsageMaskEncrypt: refused} {
+		b.under("default")
+		every := c.must(b.client("alice").register(ofAlgorithm(unhex(des3), kmip.CryptographicAlgorithmDES3, 192, both|kmip.CryptographicUsageMaskUnwrapKey)))
+		b.under("fips140")
+		c := b.client("alice")
+		resp, err := do(c, kmip.OperationCheck, every, c.s.Check, &kmip.CheckRequest{CryptographicUsageMask: &m})
+		wantRefusal(t, "Check "+m.String(), err, want, "fips140", "Cryptographic Algorithm")
+		if err != nil && (resp == nil || resp.CryptographicUsageMask == nil || resp.UniqueIdentifier != nil) {
+			t.Errorf("Check %s: got %+v, want the mask that was refused", m, resp)
+		}
+	}
+	c = b.client("alice")
 	wantRefusal(t, "a usage mask that grows", c.modify(old, mask(both)), invalid, "fips140", "Cryptographic Usage Mask")
 	err = b.s.mayLeave(&kmip.Call{Caller: kmip.Caller{Client: "alice"}}, object{c.record(open)}, &kmip.GetRequest{}, &frame{})
 	wantReason(t, "Put of a key that is not Sensitive", err, kmip.ResultReasonSensitive)
