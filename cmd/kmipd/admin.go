@@ -83,6 +83,10 @@ func adminHandler(keys *keystore.Store, log zerolog.Logger) http.Handler {
 			return
 		}
 		defer clear(body)
+		// The server's own deadline is that of most commands.
+		if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(patience(r.URL.Path[1:]))); err != nil {
+			log.Debug().Err(err).Msg("giving an administrator time")
+		}
 		out, err := administer(r.Context(), keys, r.URL.Path[1:], body)
 		log.Info().Str("command", r.URL.Path[1:]).AnErr("error", err).Msg("administration")
 		if err != nil {
@@ -130,7 +134,7 @@ func (c *source) overSocket(ctx context.Context, command string, body []byte) ([
 	if err != nil {
 		return nil, errNoServer
 	}
-	client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{
+	client := &http.Client{Timeout: patience(command), Transport: &http.Transport{
 		DialContext: func(context.Context, string, string) (net.Conn, error) { return conn, nil }}}
 	defer client.CloseIdleConnections()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://admin/"+command, bytes.NewReader(body))
@@ -157,6 +161,13 @@ func (c *source) onStore(ctx context.Context, s streams, command string, body []
 	if c.DataDir == "" {
 		return nil, errors.New("data_dir is not set: name the configuration with --config or --dir")
 	}
+	if command == "fips/report" {
+		// The report says which version of the module runs, and whether it is certified.
+		if err := secureModule(c.policyNames(), true); err != nil {
+			return nil, err
+		}
+		c.report = c.reports()
+	}
 	log := c.logger(s)
 	meta, err := c.openRecords(log, nil)
 	if err != nil {
@@ -172,10 +183,18 @@ func (c *source) onStore(ctx context.Context, s streams, command string, body []
 			return nil, err
 		}
 		defer func() { err = errors.Join(err, token.Close(context.WithoutCancel(ctx))) }()
+		if c.found, err = c.evidence(token.Info()); err != nil {
+			return nil, err
+		}
 	}
 	keys, err := c.keystore(meta, token, log)
 	if err != nil {
 		return nil, err
+	}
+	if command == "fips/report" {
+		if err := offline(ctx, keys); err != nil {
+			return nil, err
+		}
 	}
 	out, err := administer(ctx, keys, command, body)
 	if err != nil {

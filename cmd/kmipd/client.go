@@ -53,6 +53,9 @@ func admin(ctx context.Context, keys *keystore.Store, command string, body []byt
 	if run := objectCommands[command]; run != nil {
 		return run(ctx, keys, body)
 	}
+	if run := reportCommands[command]; run != nil {
+		return run(ctx, keys, body)
+	}
 	var r clientRequest
 	if err := json.Unmarshal(body, &r); err != nil {
 		return nil, fmt.Errorf("the request is not understood: %w", err)

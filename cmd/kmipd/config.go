@@ -49,6 +49,10 @@ type config struct {
 	SelfTest               string
 	SelfTestInterval       time.Duration
 	SelfTestPairs          string
+	TokenRNG               string
+	FIPSReportInterval     time.Duration
+	FIPSReportKeep         int
+	AllowWeakerPolicy      bool
 	LeaseTime              uint32
 	FreshGroup             string
 	AllowDestroy           bool
@@ -88,6 +92,8 @@ type config struct {
 	facts   []audit.Fact
 	// found is what is known of the cryptographic modules.
 	found fips.Evidence
+	// report is what the keystore is told about evidence reports.
+	report keystore.ReportConfig
 	// devCA is the authority that serve makes when there is none; nil for no such.
 	devCA *keystore.NewAuthority
 }
@@ -121,6 +127,10 @@ func (c *config) define(f *pflag.FlagSet) {
 	f.StringVar(&c.SelfTest, "self-test", "start", "self-tests before anything is served: start or off")
 	f.DurationVar(&c.SelfTestInterval, "self-test-interval", 24*time.Hour, "time between two self-tests; 0 for none on schedule")
 	f.StringVar(&c.SelfTestPairs, "self-test-pairs", "auto", "test each generated key pair before it is published: on, off, or auto, which is on in strict policies")
+	f.StringVar(&c.TokenRNG, "token-rng", "", "the token's random bit generator, as its vendor's security policy names it, for reports and clients: "+strings.Join(keystore.RNGTypes(), ", "))
+	f.DurationVar(&c.FIPSReportInterval, "fips-report-interval", 24*time.Hour, "time between two evidence reports in the directory evidence of data-dir; 0 for none on schedule")
+	f.IntVar(&c.FIPSReportKeep, "fips-report-keep", 400, "scheduled evidence reports that are kept")
+	f.BoolVar(&c.AllowWeakerPolicy, "allow-weaker-policy", false, "start under a policy that allows what the one of the last run did not")
 	f.Uint32Var(&c.LeaseTime, "lease-time", 0, "Lease Time of new objects in seconds; 0 gives them none")
 	f.StringVar(&c.FreshGroup, "fresh-group", "", "Object Group in which Locate makes a fresh AES-256 key when none is left")
 	f.BoolVar(&c.AllowDestroy, "allow-destroy", true, "let clients destroy objects")
@@ -270,6 +280,10 @@ func (c *config) check() error {
 	}
 	errs = append(errs, c.checkToken()...)
 	errs = append(errs, c.checkSelfTests()...)
+	_, err = keystore.ParseRNG(c.TokenRNG)
+	bad(err == nil, "token_rng: %v", err)
+	bad(c.FIPSReportInterval == 0 || c.FIPSReportInterval >= time.Minute, "fips_report_interval must be 0 (no reports on schedule), or 1m and more")
+	bad(c.FIPSReportKeep > 0, "fips_report_keep must be positive")
 	errs = append(errs, c.checkCertification()...)
 	errs = append(errs, c.checkAudit()...)
 	bad(slices.Contains([]string{"verify", "ignore", "enrol"}, c.Credentials), "credentials: %q is none of verify, ignore, enrol", c.Credentials)

@@ -15,6 +15,15 @@ import (
 
 const fipsHelp = `kmipd fips selftest [--json]    run all self-tests now; status 1 when one fails
 kmipd fips status [--json]      what is known of the modules, the last self-test, blocked mechanisms and drifted keys
+kmipd fips report [--json FILE] [--html FILE]
+                                make a signed evidence report; status 3 when the system is not compliant
+kmipd fips verify REPORT... [--key FILE]
+                                verify reports, without a server
+kmipd fips key                  print the public key that verifies reports
+kmipd fips policy [NAME] [--json]
+                                print the rules of a policy, or of the configured one
+kmipd fips inventory [POLICY] [--json]
+                                count keys; what a policy would freeze, and what its dates will hit
 
 Give --dir or --config to find the server. When none runs, the command opens the token itself.
 `
@@ -33,6 +42,9 @@ func adminFIPS(ctx context.Context, keys *keystore.Store, command string) (out a
 }
 
 func runFIPS(ctx context.Context, s streams, args []string) error {
+	if len(args) > 0 && fipsVerbs[args[0]] != nil {
+		return fipsVerbs[args[0]](ctx, s, args[1:])
+	}
 	f := flags(s, "fips")
 	c := &source{}
 	var asJSON bool
@@ -44,7 +56,7 @@ func runFIPS(ctx context.Context, s streams, args []string) error {
 	}
 	verb := f.Arg(0)
 	if verb != "selftest" && verb != "status" {
-		return fmt.Errorf("kmipd fips selftest or status: %w", errUsage)
+		return fmt.Errorf("kmipd fips selftest, status, report, verify, key, policy or inventory: %w", errUsage)
 	}
 	if err := c.load(); err != nil {
 		return err

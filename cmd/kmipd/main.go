@@ -50,7 +50,7 @@ func commands() []command {
 		{"secret", "list|show|delete", "list, show and delete the secret data of clients", runSecret},
 		{"attribute", "show|set|delete", "show and update attributes of clients' objects", runAttribute},
 		{"put", "CLIENT UNIQUE-IDENTIFIER...", "send objects to a client's endpoint", runPut},
-		{"fips", "selftest|status", "run the self-tests; show the state of the cryptographic modules", runFIPS},
+		{"fips", "selftest|status|report|verify|key|policy|inventory", "run the self-tests; write and verify evidence reports; print policies and what they hit", runFIPS},
 		{"fsck", "", "compare token and records (server stopped); --repair mends what cannot lose a key", runFsck},
 		{"audit", "verify|export|key|head", "verify the audit trail, export it, print the key that verifies it", runAudit},
 		{"version", "", "print the version", runVersion},

@@ -54,7 +54,7 @@ var objectCommands = map[string]func(context.Context, *keystore.Store, []byte) (
 }
 
 // tokenCommands need the token when no server runs.
-var tokenCommands = map[string]bool{"secret/delete": true}
+var tokenCommands = map[string]bool{"secret/delete": true, "fips/report": true, "fips/key": true}
 
 // deleter deletes objects of a type: an administrator deletes templates and secret data, and no keys.
 func deleter(t kmip.ObjectType) func(context.Context, *keystore.Store, []byte) (any, error) {

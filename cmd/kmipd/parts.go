@@ -89,7 +89,11 @@ func (c *config) keystore(meta *pebble.Store, token hsm.Token, log zerolog.Logge
 	approve, aerr := approvals(c.Approve)
 	policy, perr := c.policy()
 	groups, gerr := c.groups()
-	if err := errors.Join(aerr, perr, gerr, checkRelease(c.Release)); err != nil {
+	report, rerr := c.report, error(nil)
+	if report.RNG, rerr = keystore.ParseRNG(c.TokenRNG); rerr != nil {
+		rerr = fmt.Errorf("token_rng: %w", rerr)
+	}
+	if err := errors.Join(aerr, perr, gerr, rerr, checkRelease(c.Release)); err != nil {
 		return nil, err
 	}
 	return keystore.New(meta, token, policy, keystore.Config{
@@ -97,6 +101,7 @@ func (c *config) keystore(meta *pebble.Store, token hsm.Token, log zerolog.Logge
 		Credentials: keystore.CredentialMode(c.Credentials), Version: version, Build: goVersion(), Certify: c.certify,
 		Approve: approve, JobLifetime: c.JobLifetime, Courier: c.courier, Listeners: c.policies(),
 		SelfTestInterval: c.SelfTestInterval, TestPairs: c.testPairs(), Evidence: c.found,
+		Report: report, AllowWeakerPolicy: c.AllowWeakerPolicy,
 		Groups: groups, Release: keystore.Release(c.Release), Audit: c.auditTrail(),
 	}, log), nil
 }

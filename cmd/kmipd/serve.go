@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"kmipd/hsm"
 	"kmipd/keystore"
+	"kmipd/keystore/evidence"
 	"kmipd/kmip/notifier"
 	"kmipd/kmip/server"
 )
@@ -91,6 +93,17 @@ func (c *source) serve(ctx context.Context, s streams, ready func([]bound)) (err
 	if err := c.prepareTrail(); err != nil {
 		return err
 	}
+	live := &running{ids: ids, since: time.Now().UTC()}
+	serving := make(chan struct{})
+	c.report = c.reports()
+	c.report.Ready = serving
+	c.report.Complete = func(d *evidence.Document) {
+		select {
+		case <-serving:
+			live.complete(d)
+		default: // an administrator was quick
+		}
+	}
 	keys, err := c.keystore(meta, token, log)
 	if err != nil {
 		return err
@@ -140,6 +153,8 @@ func (c *source) serve(ctx context.Context, s streams, ready func([]bound)) (err
 	info := token.Info()
 	log.Info().Str("version", version).Stringer("address", addrs[0].addr).Str("token", info.Label).Str("model", info.Model).
 		Str("transport", info.Capabilities.Transport).Msg("serving")
+	live.srv, live.addrs = srv, addrs
+	close(serving)
 	served := doors.serve(context.WithoutCancel(ctx), srv)
 	if ready != nil {
 		ready(addrs)
