@@ -47,6 +47,7 @@ func (s Switch) of() []string {
 		return []string{"cnsa2"}
 	case AllowOtherObject:
 		return []string{"suiteb128", "suiteb192"}
+	case AllowECB, LegacyImport:
 	}
 	return nil
 }
