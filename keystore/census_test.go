@@ -145,3 +145,34 @@ func TestCensusOfGroupsAndListeners(t *testing.T) {
 		t.Errorf("got %+v", sunsets)
 	}
 }
+
+// BenchmarkCensus is the time of an inventory for each object, a quarter of them RSA keys, under a policy with dates.
+func BenchmarkCensus(b *testing.B) {
+	s := newBench(b)
+	c := s.client("one")
+	priv, _ := c.rsaPair(kmip.CryptographicUsageMaskSign, kmip.CryptographicUsageMaskVerify)
+	models := []*metadata.Record{c.record(c.aes()), c.record(c.aes()), c.record(c.aes()), c.record(priv)}
+	p, err := fips.New("fips140", fips.Options{Clock: s.clock})
+	if err != nil {
+		b.Fatal(err)
+	}
+	const objects = 20000
+	for i := 0; i < objects; i += 500 {
+		batch := &metadata.Batch{}
+		for j := range 500 {
+			r := models[j%len(models)].Clone()
+			r.UID, r.Revision = newUID(), 0
+			batch.Puts = append(batch.Puts, metadata.Put{Record: r})
+		}
+		if err := s.meta.Commit(context.Background(), batch); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ResetTimer()
+	for b.Loop() {
+		if inv, _, err := s.s.Census(context.Background(), p); err != nil || inv.Objects < objects {
+			b.Fatal(inv.Objects, err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/objects, "ns/object")
+}

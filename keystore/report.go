@@ -17,11 +17,12 @@ import (
 
 // ReportConfig is about evidence reports.
 type ReportConfig struct {
-	// Dir is where scheduled reports go, every Interval (0: none), and the newest Keep of them stay.
+	// Dir is where all reports go, so that the chain of them is whole there, and the newest Keep of them stay; "" for nowhere.
+	// One is made every Interval; 0: on demand alone.
 	Dir      string
 	Interval time.Duration
 	Keep     int
-	// Ready is closed when the server serves: scheduled reports begin then. nil: at once.
+	// Ready is closed when the server serves: reports by schedule begin then. nil: at once.
 	Ready <-chan struct{}
 	// Server is the program; Library the path of the PKCS#11 module and LibrarySHA256 its hash, "" if unknown.
 	Server                 evidence.Server
@@ -89,6 +90,11 @@ func (s *Store) MakeReport(ctx context.Context) (*EvidenceReport, error) {
 	}
 	if err != nil {
 		return nil, fmt.Errorf("keystore: %w", err)
+	}
+	// In the directory before it is in the chain: where the disk is full there is no gap, and after a crash between the two the
+	// next report takes the number and the file.
+	if err := s.fileReport(out); err != nil {
+		return nil, err
 	}
 	end, err := json.Marshal(reportEnd{d.Serial, sum, d.Generated})
 	if err == nil {

@@ -173,6 +173,22 @@ func TestScheduledReports(t *testing.T) {
 	}
 }
 
+// The policy that has no signature algorithm for clients does not keep the server from signing its reports: they say so.
+func TestReportUnderCNSA2(t *testing.T) {
+	b := reportBench(t)
+	p, err := fips.New("cnsa2", fips.Options{Clock: b.clock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.again(p, true); err != nil {
+		t.Fatal(err)
+	}
+	_, v := b.report()
+	if !slices.ContainsFunc(v.Document.Deviations, func(x evidence.Deviation) bool { return x.ID == "D-EVIDENCE-ECDSA" }) {
+		t.Errorf("deviations: got %+v", v.Document.Deviations)
+	}
+}
+
 // What is not validated is told, and nothing is claimed for it.
 func TestReportOfAnUnvalidatedToken(t *testing.T) {
 	b := reportBench(t, func(c *Config) {

@@ -39,7 +39,7 @@ func (s *Store) keepReports(ctx context.Context) {
 			return
 		}
 		within, cancel := context.WithTimeout(ctx, reportTimeout)
-		err = s.fileReport(within)
+		_, err = s.MakeReport(within)
 		cancel()
 		if err != nil && ctx.Err() == nil {
 			s.log.Error().Err(err).Msg("the scheduled evidence report failed")
@@ -62,13 +62,12 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// fileReport makes a report, writes both forms into the directory and removes the oldest ones.
-func (s *Store) fileReport(ctx context.Context) error {
-	rep, err := s.MakeReport(ctx)
-	if err != nil {
-		return err
-	}
+// fileReport writes both forms into the directory and removes the oldest reports.
+func (s *Store) fileReport(rep *EvidenceReport) error {
 	dir := s.cfg.Report.Dir
+	if dir == "" {
+		return nil
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("keystore: the directory of reports: %w", err)
 	}

@@ -95,11 +95,6 @@ func TestEvidenceReport(t *testing.T) {
 	if out, errOut, status := b.run("fips", "inventory", "fips140"); status != 0 || !strings.Contains(out, "legacy") || !strings.Contains(out, "3DES") {
 		t.Errorf("inventory: status %d, %s%s", status, out, errOut)
 	}
-	// The scheduled one came by itself.
-	scheduled, err := filepath.Glob(filepath.Join(dir, "data", "evidence", "report-*.html"))
-	if err != nil || len(scheduled) != 1 {
-		t.Errorf("scheduled reports: %v, %v", scheduled, err)
-	}
 	b.stop()
 	// Without a server the command opens both stores, and goes on with the chain.
 	offline := filepath.Join(b.dir, "offline.json")
@@ -115,6 +110,14 @@ func TestEvidenceReport(t *testing.T) {
 	}
 	if _, errOut, status := b.bare("fips", "verify", offline, jsonFile); status != 1 || !strings.Contains(errOut, "does not follow") {
 		t.Errorf("verify the chain the wrong way round: status %d, %s", status, errOut)
+	}
+	// The directory has them all: the one that came by itself, too.
+	chain, err := filepath.Glob(filepath.Join(dir, "data", "evidence", "report-*.json"))
+	if err != nil || len(chain) != 3 {
+		t.Fatalf("reports in the directory: %v, %v", chain, err)
+	}
+	if out, errOut, status := b.bare(append([]string{"fips", "verify", "--key", keyFile}, chain...)...); status != 0 || strings.Count(out, "whole") != 3 {
+		t.Errorf("verify the directory: status %d, %s%s", status, out, errOut)
 	}
 	b.weaker(dir)
 }
