@@ -14,9 +14,9 @@ import (
 	"kmipd/metadata"
 )
 
-// The key that signs evidence, reports and the audit trail, is a managed object of a reserved owner, like those of certification authorities: start,
-// fsck and backup treat it as they do all objects, and no client sees it. It is ECDSA on P-384, made on the token at the
-// first start, and does not leave it.
+// The key that signs evidence, reports and audit trail alike, is a managed object of a reserved owner, like those of
+// certification authorities: start, fsck and backup treat it as they do all objects, and no client sees it. It is ECDSA on
+// P-384, made on the token at its first use, and does not leave it.
 
 // evidenceOwner owns it. A client's name has no zero octet (AddClient).
 const evidenceOwner = "\x00audit"

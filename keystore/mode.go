@@ -52,7 +52,8 @@ func (s *Store) checkMode(ctx context.Context) error {
 	case len(laxer) == 0:
 		return s.setMode(ctx, next, "policy changed", text)
 	case !s.cfg.AllowWeakerPolicy:
-		return fmt.Errorf("keystore: the data directory was last run under policy %s, and policy %s allows what that did not (%s): set the policy back, or allow_weaker_policy for one start",
+		return fmt.Errorf("keystore: the data directory was last run under policy %s, and policy %s allows what that did not (%s): "+
+			"set the policy back, or allow_weaker_policy for one start",
 			describeMode(last), describeMode(next), strings.Join(laxer, "; "))
 	}
 	return s.setMode(ctx, next, "policy weakened", text+"; it allows now: "+strings.Join(laxer, "; "))

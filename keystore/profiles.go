@@ -34,7 +34,8 @@ var duties = []duty{
 		return makes(p, kmip.CryptographicAlgorithmAES, 128, 256) && makes(p, kmip.CryptographicAlgorithmDES3, 168)
 	}},
 	{"Symmetric Key Foundry", func(p *fips.Policy, r Release) bool {
-		return makes(p, kmip.CryptographicAlgorithmAES, 128, 192, 256) && makes(p, kmip.CryptographicAlgorithmDES3, 168) && r == ReleaseClear
+		return makes(p, kmip.CryptographicAlgorithmAES, 128, 192, 256) && makes(p, kmip.CryptographicAlgorithmDES3, 168) &&
+			r == ReleaseClear
 	}},
 	{"Asymmetric Key Lifecycle", func(p *fips.Policy, _ Release) bool {
 		return makes(p, kmip.CryptographicAlgorithmRSA, 2048) && p.AllowFormat(kmip.KeyFormatTypePKCS1) == nil
@@ -47,16 +48,19 @@ var duties = []duty{
 	}},
 	{"Basic Cryptographic", func(p *fips.Policy, _ Release) bool { return enciphers(p) }},
 	{"Advanced Cryptographic", func(p *fips.Policy, _ Release) bool {
-		return enciphers(p) && p.Allow(fips.Sign, kmip.CryptographicAlgorithmRSA, 2048) == nil && p.AllowHash(fips.Digest, kmip.HashingAlgorithmSHA256) == nil
+		return enciphers(p) && p.Allow(fips.Sign, kmip.CryptographicAlgorithmRSA, 2048) == nil &&
+			p.AllowHash(fips.Digest, kmip.HashingAlgorithmSHA256) == nil
 	}},
 	{"RNG Cryptographic", func(*fips.Policy, Release) bool { return true }},
 }
 
 // suiteBProfiles are the names of a Suite B policy's own profiles.
 var suiteBProfiles = map[string][]kmip.ProfileName{
-	"suiteb128": {kmip.ProfileNameSuiteBMinLOS128ServerKMIPV1_0, kmip.ProfileNameSuiteBMinLOS128ServerKMIPV1_1, kmip.ProfileNameSuiteBMinLOS128ServerKMIPV1_2,
+	"suiteb128": {kmip.ProfileNameSuiteBMinLOS128ServerKMIPV1_0, kmip.ProfileNameSuiteBMinLOS128ServerKMIPV1_1,
+		kmip.ProfileNameSuiteBMinLOS128ServerKMIPV1_2,
 		kmip.ProfileNameSuiteBMinLOS128ServerKMIPV1_3, kmip.ProfileNameSuiteBMinLOS128ServerKMIPV1_4},
-	"suiteb192": {kmip.ProfileNameSuiteBMinLOS192ServerKMIPV1_0, kmip.ProfileNameSuiteBMinLOS192ServerKMIPV1_1, kmip.ProfileNameSuiteBMinLOS192ServerKMIPV1_2,
+	"suiteb192": {kmip.ProfileNameSuiteBMinLOS192ServerKMIPV1_0, kmip.ProfileNameSuiteBMinLOS192ServerKMIPV1_1,
+		kmip.ProfileNameSuiteBMinLOS192ServerKMIPV1_2,
 		kmip.ProfileNameSuiteBMinLOS192ServerKMIPV1_3, kmip.ProfileNameSuiteBMinLOS192ServerKMIPV1_4},
 }
 

@@ -160,7 +160,7 @@ func (s *Store) document(ctx context.Context, last reportEnd) *evidence.Document
 func (s *Store) reportPolicies() []evidence.Policy {
 	row := func(what, name string, p *fips.Policy, r Release) evidence.Policy {
 		return evidence.Policy{For: what, Name: name, Policy: p.Name(), Fingerprint: p.Fingerprint(), Release: string(r), Rules: p.Rules(),
-			Limits: p.Limits(), Switches: slices.Concat([]fips.Switch{}, p.Switches())}
+			Limits: p.Limits(), Switches: append([]fips.Switch{}, p.Switches()...)}
 	}
 	release := func(p *fips.Policy) Release {
 		if s.cfg.Release != "" {
@@ -240,11 +240,12 @@ func (s *Store) reportModules(d *evidence.Document, now time.Time) {
 	}
 	info := s.token.Info()
 	id, match := info.Identity, s.cfg.Evidence.Token
-	t := &evidence.Token{Library: s.cfg.Report.Library, LibrarySHA256: orUnknown(d, "token.library_sha256", s.cfg.Report.LibrarySHA256, "the file of the module cannot be read"),
-		LibraryInfo: info.Library, Manufacturer: info.Manufacturer, Model: info.Model, Firmware: info.Firmware, Hardware: id.HardwareVersion,
+	t := &evidence.Token{Library: s.cfg.Report.Library,
+		LibrarySHA256: orUnknown(d, "token.library_sha256", s.cfg.Report.LibrarySHA256, "the file of the module cannot be read"),
+		LibraryInfo:   info.Library, Manufacturer: info.Manufacturer, Model: info.Model, Firmware: info.Firmware, Hardware: id.HardwareVersion,
 		Serial: info.Serial, Label: info.Label, SlotFlags: id.SlotFlags, TokenFlags: id.TokenFlags, Uses: offered(info.Capabilities),
-		Certificate: tokenCertificate(match, now), Unvalidated: slices.Concat([]string{}, match.Unvalidated),
-		Warnings: slices.Concat([]string{}, match.Faults, match.Warnings), Enforces: []evidence.Enforced{}}
+		Certificate: tokenCertificate(match, now), Unvalidated: append([]string{}, match.Unvalidated...),
+		Warnings: append(append([]string{}, match.Faults...), match.Warnings...), Enforces: []evidence.Enforced{}}
 	for _, c := range id.Mechanisms {
 		t.Mechanisms = append(t.Mechanisms, evidence.Mechanism{Name: hsm.MechanismName(c.Code), MinKey: c.MinKey, MaxKey: c.MaxKey, Flags: c.Flags})
 	}
@@ -294,7 +295,8 @@ func (s *Store) reportTests(d *evidence.Document) {
 	t := &evidence.SelfTest{Reason: r.Reason, At: r.At, TookMS: r.Took.Milliseconds(), Passed: r.Passed(), Results: []evidence.TestResult{},
 		Blocked: []string{}, Drifted: []string{}}
 	for _, x := range r.Results {
-		t.Results = append(t.Results, evidence.TestResult{Mechanism: string(x.Mechanism), Name: x.Test, Result: string(x.Outcome), At: x.At, TookUS: x.Took.Microseconds()})
+		t.Results = append(t.Results, evidence.TestResult{Mechanism: string(x.Mechanism), Name: x.Test, Result: string(x.Outcome),
+			At: x.At, TookUS: x.Took.Microseconds()})
 		if x.Mechanism == hsm.MechanismRNG {
 			d.RNG.Health = string(x.Outcome) + " at the last self-test; repeated blocks are looked for at each use"
 		}
@@ -332,11 +334,27 @@ func (s *Store) deviations(d *evidence.Document) {
 		d.Deviate("credentials-enrol", "unknown credentials of clients are registered at their first use")
 	}
 	if s.policy.Allow(fips.Sign, kmip.CryptographicAlgorithmECDSA, 384) != nil {
-		d.Deviate("D-EVIDENCE-ECDSA", "this report is signed with ECDSA on P-384, which policy "+s.policy.Name()+" does not give to clients; KMIP 1.4 and PKCS#11 tokens have no ML-DSA yet")
+		d.Deviate("D-EVIDENCE-ECDSA", "this report is signed with ECDSA on P-384, which policy "+s.policy.Name()+
+			" does not give to clients; KMIP 1.4 and PKCS#11 tokens have no ML-DSA yet")
 	}
 	if s.token != nil {
-		for _, c := range s.token.Info().Capabilities.Composed {
-			d.Deviate("composed", fmt.Sprintf("the server composes %s from what the token does: key bytes pass its memory", c))
+		composed(d, s.token.Info().Capabilities)
+	}
+}
+
+// composed names what the server does together with the token.
+func composed(d *evidence.Document, c hsm.Capabilities) {
+	say := func(is bool, text string) {
+		if is {
+			d.Deviate("composed", text)
 		}
 	}
+	has := func(x hsm.Composition) bool { return slices.Contains(c.Composed, x) }
+	say(has(hsm.CompositionECBPad), "ECB with padding: the server pads, the token encrypts")
+	say(has(hsm.CompositionOAEP) || len(c.OAEPComposed) > 0,
+		"RSA OAEP: the server pads, the token does RSA alone; a key that is wrapped so passes the server's memory")
+	say(has(hsm.CompositionPSS), "RSA PSS: the server pads and verifies, the token does RSA alone")
+	say(has(hsm.CompositionMovedKey), "HMAC with a key of another type: the server has the token wrap it and unwrap it as an HMAC key")
+	say(has(hsm.CompositionFilledKey), "HMAC with a short key: its value is filled with zeros, and passes the server's memory, on its way to the token")
+	say(c.KWPComposed, "AES key wrap with padding of odd lengths: the server does it over the token's AES; the key passes its memory")
 }

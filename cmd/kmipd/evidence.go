@@ -120,13 +120,17 @@ func (id *identity) facts(at bound) evidence.TLS {
 		}
 		return list
 	}
-	out := evidence.TLS{Listener: id.Name, Address: at.addr.String(), Policy: id.rules.String(), Versions: open(s.Versions), Suites: open(s.Suites),
-		Groups: open(s.Groups), Certificates: []string{}, ClientAuth: "certificate required and verified, with the registered client", Source: "the rules in force"}
+	out := evidence.TLS{Listener: id.Name, Address: at.addr.String(), Policy: id.rules.String(), Versions: open(s.Versions),
+		Suites: open(s.Suites), Groups: open(s.Groups), Certificates: []string{},
+		ClientAuth: "certificate required and verified, with the registered client", Source: "the rules in force"}
 	for _, der := range id.cert.Certificate {
 		sum := sha256.Sum256(der)
 		out.Certificates = append(out.Certificates, hex.EncodeToString(sum[:]))
 	}
-	out.Revocation = map[revocation.Mode]string{revocation.Off: "revocation lists are not looked at", revocation.Soft: "a revoked certificate is refused; a list that is missing or old is not",
-		revocation.Hard: "a revoked certificate is refused, and every one without a list that is in force"}[id.mode]
+	out.Revocation = map[revocation.Mode]string{
+		revocation.Off:  "revocation lists are not looked at",
+		revocation.Soft: "a revoked certificate is refused; a list that is missing or old is not",
+		revocation.Hard: "a revoked certificate is refused, and every one without a list that is in force",
+	}[id.mode]
 	return out
 }

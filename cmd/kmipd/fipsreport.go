@@ -125,7 +125,8 @@ func runFIPSVerify(_ context.Context, s streams, args []string) error {
 	var keyFile string
 	f.StringVar(&keyFile, "key", "", "file with the public key that must have signed, PEM or DER (kmipd fips key writes it)")
 	f.Usage = func() {
-		fmt.Fprintln(s.out, "kmipd fips verify REPORT... [--key FILE] verifies reports, JSON or HTML. Of several, in their order, it also wants that\neach is chained to the one before.")
+		fmt.Fprintln(s.out, "kmipd fips verify REPORT... [--key FILE] verifies reports, JSON or HTML. Of several, in their order,\n"+
+			"it also wants that each is chained to the one before.")
 		f.PrintDefaults()
 	}
 	if err := parse(f, args, len(args)); err != nil {
@@ -215,7 +216,8 @@ func runFIPSPolicy(_ context.Context, s streams, args []string) error {
 	if err != nil {
 		return err
 	}
-	row := evidence.Policy{For: "server", Policy: p.Name(), Fingerprint: p.Fingerprint(), Rules: p.Rules(), Limits: p.Limits(), Switches: append([]fips.Switch{}, p.Switches()...)}
+	row := evidence.Policy{For: "server", Policy: p.Name(), Fingerprint: p.Fingerprint(), Rules: p.Rules(), Limits: p.Limits(),
+		Switches: append([]fips.Switch{}, p.Switches()...)}
 	if asJSON {
 		return printJSON(s, row)
 	}
@@ -223,7 +225,8 @@ func runFIPSPolicy(_ context.Context, s streams, args []string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(s.out, "policy %s, fingerprint %s\nlimits %s\nswitches %v\nWhat has no row is refused.\n\n", row.Policy, row.Fingerprint, limits, row.Switches)
+	fmt.Fprintf(s.out, "policy %s, fingerprint %s\nlimits %s\nswitches %v\nWhat has no row is refused.\n\n",
+		row.Policy, row.Fingerprint, limits, row.Switches)
 	w := tabwriter.NewWriter(s.out, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(w, "FIELD\tVALUE\tBITS\tUSES\tLEGACY USES\tREFUSED FROM\tSOURCE")
 	for _, r := range row.Rules {
@@ -285,7 +288,8 @@ func (c *census) print(s streams) error {
 	w := tabwriter.NewWriter(s.out, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(w, "OBJECT TYPE\tALGORITHM\tBITS\tCURVE\tSTATE\tBY POLICY\tRELEASE\tAGE\tCOUNT\tOWNERS")
 	for _, k := range c.Keys.Keys {
-		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%d\t%d\n", k.Type, k.Algorithm, k.Bits, k.Curve, k.State, k.FIPS, k.Release, k.Age, k.Count, k.Owners)
+		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%d\t%d\n", k.Type, k.Algorithm, k.Bits, k.Curve, k.State, k.FIPS, k.Release,
+			k.Age, k.Count, k.Owners)
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -301,7 +305,8 @@ func (c *census) print(s streams) error {
 	fmt.Fprintf(s.out, "\nfrozen by the policy: %d objects\n", c.Keys.FrozenTotal)
 	listed(c.Keys.Frozen, c.Keys.FrozenTotal)
 	for _, x := range c.Sunset {
-		fmt.Fprintf(s.out, "\nrefused from %s: %s (%s, %s): %d objects of %s\n", x.From, x.Rule, x.Policy, x.Source, x.Total, printable(strings.Join(x.Clients, ", ")))
+		fmt.Fprintf(s.out, "\nrefused from %s: %s (%s, %s): %d objects of %s\n", x.From, x.Rule, x.Policy, x.Source, x.Total,
+			printable(strings.Join(x.Clients, ", ")))
 		listed(x.Objects, x.Total)
 	}
 	if len(c.Keys.Damaged) > 0 {

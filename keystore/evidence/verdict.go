@@ -2,7 +2,6 @@ package evidence
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 )
 
@@ -34,7 +33,7 @@ func (d *Document) Judge() {
 	not(d.TLS == nil, "the TLS settings are unknown")
 	not(!d.Keys.Complete, "the inventory of keys is not complete")
 	not(d.Clock.Behind, "the clock is behind the report before")
-	d.Verdict = Verdict{Compliant: len(why) == 0, Reasons: slices.Concat([]string{}, why)}
+	d.Verdict = Verdict{Compliant: len(why) == 0, Reasons: append([]string{}, why...)}
 }
 
 func (d *Document) judgeModules(not func(bool, string, ...any)) {
