@@ -2,6 +2,7 @@ package keystore
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -139,6 +140,11 @@ func (s *Store) document(ctx context.Context, last reportEnd) *evidence.Document
 	var err error
 	if d.Keys, d.Sunset, err = s.Census(ctx, nil); err != nil {
 		d.Miss("keys", "the inventory was cut short: "+err.Error())
+	}
+	if head, err := s.meta.AuditHead(ctx); err != nil {
+		d.Miss("audit", "the audit trail cannot be read: "+err.Error())
+	} else {
+		d.Audit = &evidence.Audit{Sequence: head.Seq, Hash: hex.EncodeToString(head.Hash[:])}
 	}
 	s.deviations(d)
 	if s.cfg.Report.Complete != nil {

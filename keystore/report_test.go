@@ -97,6 +97,9 @@ func TestReport(t *testing.T) {
 	if d.SelfTests == nil || !d.SelfTests.Passed || len(d.SelfTests.Results) == 0 || d.Pairwise == nil {
 		t.Errorf("self-tests: got %+v", d.SelfTests)
 	}
+	if d.Audit == nil || d.Audit.Sequence == 0 || len(d.Audit.Hash) != 64 {
+		t.Errorf("audit trail: got %+v", d.Audit)
+	}
 	keys := func(of string) (n int) {
 		for _, k := range d.Keys.Keys {
 			if k.Algorithm == of {

@@ -35,6 +35,8 @@ type Document struct {
 	ErrorState *ErrorState `json:"error_state"`
 	Counters   *Counters   `json:"counters"`
 	Refusals   []Refusal   `json:"refusals"` // the last ones, oldest first
+	// Audit is the newest record of the audit trail when the facts were collected; null: unknown.
+	Audit      *Audit      `json:"audit"`
 	Keys       Inventory   `json:"keys"`
 	Sunset     []Sunset    `json:"sunset"`
 	Deviations []Deviation `json:"deviations"`
@@ -231,6 +233,12 @@ type Refusal struct {
 	Policy    string    `json:"policy"`
 	Rule      string    `json:"rule"`
 	Reason    string    `json:"reason"`
+}
+
+// Audit is a record of the audit trail: the report and the trail up to it belong together.
+type Audit struct {
+	Sequence uint64 `json:"sequence"`
+	Hash     string `json:"hash"` // of the record in the chain, hexadecimal
 }
 
 // Inventory is the keys of the store. Objects of the server itself (authorities, this key) are those of the owner "kmipd".

@@ -41,6 +41,7 @@ func sample() *evidence.Document {
 			Mechanisms: []evidence.Mechanism{{Name: "CKM_AES_KEY_GEN", MinKey: 16, MaxKey: 32}}, Enforces: []evidence.Enforced{{What: "RSA 1024", Enforced: true}}},
 		TLS:       []evidence.TLS{{Address: "0.0.0.0:5696", Policy: "fips140", Versions: []string{"TLS 1.2"}}},
 		SelfTests: &evidence.SelfTest{Passed: true, At: at, Results: []evidence.TestResult{{Mechanism: "AES-GCM", Name: "known answer", Result: "passed"}}},
+		Audit:     &evidence.Audit{Sequence: 9, Hash: strings.Repeat("cd", 32)},
 		Pairwise:  &evidence.Pairwise{Count: 2},
 		Counters:  &evidence.Counters{Since: at, Refused: []evidence.Count{{Operation: "Create", Reason: "Invalid Field", Count: 3}}},
 		Refusals:  []evidence.Refusal{{Time: at, Client: "<script>alert(1)</script>", Rule: "DES & co"}},
