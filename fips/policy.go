@@ -47,7 +47,6 @@ func (s Switch) of() []string {
 		return []string{"cnsa2"}
 	case AllowOtherObject:
 		return []string{"suiteb128", "suiteb192"}
-	case AllowECB, LegacyImport:
 	}
 	return nil
 }
