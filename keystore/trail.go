@@ -166,6 +166,9 @@ func (t *trail) offer(payload []byte) {
 
 // note takes a record of the server's own: into the queue, or while nobody works on that, into the store.
 func (t *trail) note(payload []byte) {
+	if t.s.meta == nil {
+		return // a command without the records: the log has it
+	}
 	t.mu.RLock()
 	running := t.running
 	t.mu.RUnlock()

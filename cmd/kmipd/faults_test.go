@@ -16,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"kmipd/fips"
+	"kmipd/hsm"
 	"kmipd/hsm/hsmtest"
 	"kmipd/keystore"
 	"kmipd/kmip"
@@ -234,5 +235,20 @@ func TestStartOverFaultyToken(t *testing.T) {
 	fake.Tell(hsmtest.Lie{Method: "Sign", Mechanism: "ECDSA"})
 	if err := (&config{SelfTest: "start"}).selfTest(t.Context(), keystore.New(meta, fake, fips.Default(), keystore.Config{}, zerolog.Nop())); err != nil {
 		t.Errorf("a blocked mechanism: %v", err)
+	}
+}
+
+// A command that opens the token alone has no records to tell of a failure.
+func TestSelfTestWithoutRecords(t *testing.T) {
+	fake := hsmtest.NewFake()
+	fake.Tell(hsmtest.Lie{Method: "Sign", Mechanism: "ECDSA"})
+	c := &config{Policy: "default", SelfTestPairs: "auto"}
+	keys, err := c.keystore(nil, fake, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, _, err := adminFIPS(t.Context(), keys, "fips/selftest")
+	if r, ok := out.(*hsm.Report); err != nil || !ok || r.Passed() || len(r.Blocked) != 1 {
+		t.Errorf("got %+v, %v, want ECDSA blocked", out, err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"kmipd/hsm"
 	"kmipd/keystore"
+	"kmipd/metadata"
 	"kmipd/metadata/pebble"
 )
 
@@ -96,7 +97,11 @@ func (c *config) keystore(meta *pebble.Store, token hsm.Token, log zerolog.Logge
 	if err := errors.Join(aerr, perr, gerr, rerr, checkRelease(c.Release)); err != nil {
 		return nil, err
 	}
-	return keystore.New(meta, token, policy, keystore.Config{
+	var records metadata.Store // nil, and no typed nil, for commands without records
+	if meta != nil {
+		records = meta
+	}
+	return keystore.New(records, token, policy, keystore.Config{
 		LeaseTime: c.LeaseTime, FreshGroup: c.FreshGroup, AllowDestroy: c.AllowDestroy,
 		Credentials: keystore.CredentialMode(c.Credentials), Version: version, Build: goVersion(), Certify: c.certify,
 		Approve: approve, JobLifetime: c.JobLifetime, Courier: c.courier, Listeners: c.policies(),
