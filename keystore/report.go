@@ -336,6 +336,9 @@ func (s *Store) deviations(d *evidence.Document) {
 	for _, a := range s.cfg.Evidence.Allowed {
 		d.Deviate(a, "the exception is set")
 	}
+	if s.cfg.AllowWeakerPolicy {
+		d.Deviate("allow_weaker_policy", "the setting is on: a start under a weaker policy is not refused")
+	}
 	if s.cfg.Credentials == CredentialsEnrol {
 		d.Deviate("credentials-enrol", "unknown credentials of clients are registered at their first use")
 	}

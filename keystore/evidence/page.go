@@ -19,9 +19,8 @@ const (
 )
 
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
-	"utc":   func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
-	"join":  func(list []string) string { return strings.Join(list, ", ") },
-	"short": func(s string) string { return s[:min(len(s), 16)] },
+	"utc":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
+	"join": func(list []string) string { return strings.Join(list, ", ") },
 	"yes": func(b bool) string {
 		if b {
 			return "yes"
