@@ -201,9 +201,9 @@ func (o object) digestOf(f *frame, value hsm.Material) error {
 }
 
 // digestPrivate sets the Digest of a generated private key. It is over an encoding that the token cannot hash, so the
-// key is read for it, hashed and wiped; a key that does not leave the token has no Digest, nor has any in a strict policy.
+// key is read for it, hashed and wiped; a key that does not leave the token in clear has no Digest.
 func (s *Store) digestPrivate(ctx context.Context, call *kmip.Call, o object, f *frame, r hsm.Ref) error {
-	if !extractable(o) || s.policyOf(call).Strict() {
+	if !extractable(o) || s.releaseOf(call) != ReleaseClear {
 		return nil
 	}
 	value, err := s.token.Export(ctx, r, 0)
