@@ -6,13 +6,14 @@ import (
 	"errors"
 
 	"kmipd/hsm"
+	"kmipd/keystore/evidence"
 )
 
 // Reports are signed with the key of the audit trail (auditkey.go): one key for an auditor to know. What it signs tells apart
 // by its first octets: a report begins with its schema, a checkpoint with its own words.
 
 // evidenceSigner signs with the key. The signer belongs to the context. In the error state there is none.
-func (s *Store) evidenceSigner(ctx context.Context) (*hsm.Signer, error) {
+func (s *Store) evidenceSigner(ctx context.Context) (evidence.Signer, error) {
 	if s.token == nil {
 		return nil, errors.New("the token is not open")
 	}

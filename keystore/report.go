@@ -56,8 +56,8 @@ type reportEnd struct {
 }
 
 // MakeReport collects the facts, signs them and chains the report to the one before. It walks all records: never on the way of a
-// request. One report is made at a time. Where the token does not sign, in the error state, the report is not signed, says so,
-// and is chained all the same.
+// request. One report is made at a time. In the error state, in which the token signs nothing, the report is not signed, says so,
+// and is chained all the same. Without a token there is none.
 func (s *Store) MakeReport(ctx context.Context) (*EvidenceReport, error) {
 	select {
 	case s.reports <- struct{}{}:
@@ -71,14 +71,12 @@ func (s *Store) MakeReport(ctx context.Context) (*EvidenceReport, error) {
 	}
 	var signer evidence.Signer
 	unsigned := ""
-	if own, err := s.evidenceSigner(ctx); err != nil {
-		s.log.Error().Err(err).Msg("the evidence report is not signed")
-		unsigned = "the token does not sign now"
-		if s.token != nil && s.inOrder() != nil {
-			unsigned = "the server is in the error state, in which the token signs nothing"
-		}
+	if s.token != nil && s.inOrder() != nil {
+		unsigned = "the server is in the error state, in which the token signs nothing"
 	} else {
-		signer = own
+		if signer, err = s.evidenceSigner(ctx); err != nil {
+			return nil, fmt.Errorf("keystore: the key that signs reports: %w", err)
+		}
 	}
 	d := s.document(ctx, last) // after the key was made: it is among the keys
 	env, sum, err := evidence.Seal(d, signer, unsigned)
