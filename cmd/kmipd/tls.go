@@ -303,7 +303,10 @@ func (e *entrances) serve(ctx context.Context, srv *server.Server) <-chan error 
 func wait(served <-chan error, n int) error {
 	var err error
 	for range n {
-		err = errors.Join(err, <-served)
+		// A listener that had not begun when the server was shut down has nothing to tell.
+		if e := <-served; !errors.Is(e, server.ErrClosed) {
+			err = errors.Join(err, e)
+		}
 	}
 	return err
 }

@@ -4,6 +4,8 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"kmipd/fips/revocation"
+	"kmipd/kmip/server"
 )
 
 // loadConfig reads a configuration file with this text, in dir.
@@ -184,5 +187,19 @@ func TestTLSCommands(t *testing.T) {
 func TestInitRefusesBoth(t *testing.T) {
 	if code, _, errs := kmipd(t, "init", "--dir", t.TempDir(), "--tls-key", "token", "--tls-certificate", "x"); code != 2 {
 		t.Errorf("a key to be made beside a certificate: status %d, %s", code, errs)
+	}
+}
+
+// A server that is shut down before all of its listeners have begun has stopped well.
+func TestWaitForListeners(t *testing.T) {
+	served := make(chan error, 3)
+	served <- fmt.Errorf("listener a: %w", server.ErrClosed)
+	served <- nil
+	served <- errors.New("listener b: failed")
+	if err := wait(served, 2); err != nil {
+		t.Errorf("got %v, want no error", err)
+	}
+	if err := wait(served, 1); err == nil {
+		t.Error("the failure of a listener is lost")
 	}
 }
