@@ -169,11 +169,12 @@ func TestStress(t *testing.T) {
 		t.Errorf("%d objects are left: %+v, %v", len(list), list, err)
 	}
 	for name, c := range tok.Counters() {
-		// Scans meet session objects of others that go meanwhile. And once in some thousand calls SoftHSM takes the handle
-		// of the wrapping key for none while another key goes: it is looked up again, and the caller learns nothing of it.
+		// Scans meet session objects of others that go meanwhile. And on a busy machine SoftHSM takes, once in some thousand
+		// calls, the handle of a key for none while another key goes: it is looked up again, and the caller learns nothing.
 		few := uint64(0)
-		if name == "C_CopyObject" {
-			few = c.Calls / 100
+		switch name {
+		case "C_CopyObject", "C_WrapKey", "C_UnwrapKey":
+			few = max(2, c.Calls/50)
 		}
 		if n := c.Failures - before[name].Failures; n > few && name != "C_GetAttributeValue" {
 			t.Errorf("%s: %d of %d calls failed", name, n, c.Calls)
