@@ -72,6 +72,11 @@ func (w *work) facts(ref Ref, h handle) (keyFacts, error) {
 		kinds = append(kinds, f.kind)
 	}
 	v, err := w.p11.attributes(w.s, h, kinds...)
+	if hasCode(err, p11.CKR_ATTRIBUTE_VALUE_INVALID) {
+		// No value was given that could be invalid. SoftHSM answers so when it finds an object in no shape to be read, because
+		// another one is changing: as with a handle that it loses for an instant, the next look helps.
+		err = &Error{Kind: KindUnavailable, Call: "C_GetAttributeValue", Code: p11.CKR_OBJECT_HANDLE_INVALID}
+	}
 	if err != nil {
 		return keyFacts{}, err
 	}

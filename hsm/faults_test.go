@@ -99,6 +99,14 @@ func TestReadsAreRepeated(t *testing.T) {
 	if _, err := tok.Export(t.Context(), ref, 256); err != nil {
 		t.Errorf("Export: %v", err)
 	}
+	spec := aes256()
+	if err := tok.GenerateKey(t.Context(), spec); err != nil {
+		t.Fatal(err)
+	}
+	hsm.FailAfter(tok, "C_GetAttributeValue", 1, p11.CKR_ATTRIBUTE_VALUE_INVALID) // SoftHSM, of an object in no shape to be read
+	if _, err := tok.Export(t.Context(), secret(spec.ID), 256); err != nil {
+		t.Errorf("Export of what could not be read at first: %v", err)
+	}
 	hsm.FailAfter(tok, "C_DestroyObject", 1, p11.CKR_DEVICE_ERROR)
 	if err := tok.Destroy(t.Context(), ref); !errors.Is(err, hsm.ErrUnavailable) {
 		t.Errorf("Destroy: %v", err)
