@@ -210,7 +210,15 @@ func (s *Store) AuditItem(ctx context.Context, it *kmip.AuditItem) error {
 	if e.Client == "" && it.Err != nil && !s.trail.limits.allow("requests of unregistered clients") {
 		return nil // they are counted
 	}
-	return s.trail.put(ctx, s.payload(e, nil), e.Release == audit.ReleasePlain)
+	return s.trail.put(ctx, s.payload(e, nil), e.Release == audit.ReleasePlain && s.waitsForRelease(it.Call))
+}
+
+// waitsForRelease tells whether a release in clear must be on disk before the answer leaves.
+func (s *Store) waitsForRelease(call *kmip.Call) bool {
+	if r := s.cfg.Audit.Releases; r != "" {
+		return r == ReleasesDurable
+	}
+	return s.policyOf(call).Strict()
 }
 
 // AuditConnection implements the message layer's Auditor.

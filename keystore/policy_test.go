@@ -64,3 +64,19 @@ func TestLostGroup(t *testing.T) {
 		t.Error("a start without the group of a client went well")
 	}
 }
+
+// The record of a release waits for the disk in strict policies, or as the operator says.
+func TestReleasesWait(t *testing.T) {
+	strict := policyNamed(t, "fips140")
+	b := newBench(t, func(c *Config) { c.Listeners = map[string]*fips.Policy{"strict": strict} })
+	for _, c := range []struct {
+		setting  AuditReleases
+		listener string
+		want     bool
+	}{{"", "", false}, {"", "strict", true}, {ReleasesDurable, "", true}, {ReleasesQueued, "strict", false}} {
+		b.s.cfg.Audit.Releases = c.setting
+		if got := b.s.waitsForRelease(&kmip.Call{Listener: c.listener}); got != c.want {
+			t.Errorf("setting %q, listener %q: got %t", c.setting, c.listener, got)
+		}
+	}
+}

@@ -20,6 +20,9 @@ type AuditConfig struct {
 	Keep       int           // files that are kept; 0 for all
 	Checkpoint time.Duration // between two signatures while there is something new; 0 for a minute
 	Backlog    uint64        // records that may wait for their file before changes are refused; 0 for 100,000
+	// Releases says whether an answer with key material in clear waits until its record is on disk; "" for: in strict
+	// policies.
+	Releases AuditReleases
 	// Forward sends the records to a receiver; nil for nobody.
 	Forward *audit.Forwarder
 	// Facts are told in the record of the start.
@@ -27,6 +30,15 @@ type AuditConfig struct {
 	// Open opens the files; nil for os.OpenFile. For tests.
 	Open audit.OpenFunc
 }
+
+// AuditReleases is when the record of a release in clear is durable.
+type AuditReleases string
+
+// The ways. Waiting costs a Get an fsync, which it shares with those that come at the same time.
+const (
+	ReleasesDurable AuditReleases = "durable" // before the answer leaves
+	ReleasesQueued  AuditReleases = "queued"  // as every record of a read, within about 100 ms
+)
 
 func (c *AuditConfig) complete() {
 	if c.RotateSize == 0 {

@@ -184,7 +184,7 @@ func about(operation, outcome string) func(audit.Event) bool {
 
 // A life of a key, and of what is refused, in the trail; then the stop, and the verification with the public key alone.
 func TestTrailTellsWhatHappened(t *testing.T) {
-	b := audited(t)
+	b := audited(t, func(c *Config) { c.Audit.Releases = ReleasesDurable })
 	c := b.client("alice")
 	c.ok(b.s.AddClient(context.Background(), &metadata.Client{Name: "alice", Certificates: []metadata.CertificateMatch{{Fingerprint: "aa"}}}))
 	made, err := audits(c, kmip.OperationCreate, "", c.s.Create, &kmip.CreateRequest{ObjectType: kmip.ObjectTypeSymmetricKey,

@@ -81,6 +81,7 @@ type config struct {
 	AuditKeep              int
 	AuditCheckpoint        time.Duration
 	AuditBacklog           uint64
+	AuditReleases          string
 	AuditSyslog            string
 	AuditSyslogCA          string
 	AuditSyslogFormat      string

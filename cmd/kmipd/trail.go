@@ -27,6 +27,7 @@ func (c *config) defineAudit(f *pflag.FlagSet) {
 	f.IntVar(&c.AuditKeep, "audit-keep", 0, "full audit files that are kept; 0 keeps all")
 	f.DurationVar(&c.AuditCheckpoint, "audit-checkpoint", time.Minute, "time between two signatures of the audit trail while there is something new")
 	f.Uint64Var(&c.AuditBacklog, "audit-backlog", 100_000, "audit records that may wait for their file before changes are refused")
+	f.StringVar(&c.AuditReleases, "audit-releases", "", "when the record of a key that leaves in clear is on disk: durable (before the answer) or queued (within 100 ms; default: durable in strict policies, else queued)")
 	f.StringVar(&c.AuditSyslog, "audit-syslog", "", "receiver of audit records: tcp+tls://HOST:PORT, tcp://HOST:PORT, udp://HOST:PORT or unix:///PATH; none when empty")
 	f.StringVar(&c.AuditSyslogCA, "audit-syslog-ca", "", "PEM file: authorities of a tcp+tls receiver (default: those of the system)")
 	f.StringVar(&c.AuditSyslogFormat, "audit-syslog-format", "syslog", "what the receiver gets: syslog (RFC 5424) or cef")
@@ -44,6 +45,7 @@ func (c *config) checkAudit() []error {
 	bad(c.AuditKeep >= 0, "audit_keep must not be negative")
 	bad(c.AuditCheckpoint >= time.Second && c.AuditCheckpoint <= 24*time.Hour, "audit_checkpoint must be from 1s to 24h")
 	bad(c.AuditBacklog >= 1000, "audit_backlog must be 1000 or more")
+	bad(slices.Contains([]string{"", string(keystore.ReleasesDurable), string(keystore.ReleasesQueued)}, c.AuditReleases), "audit_releases: %q is neither durable nor queued", c.AuditReleases)
 	_, err := c.receiver()
 	bad(err == nil, "%w", err)
 	return errs
@@ -88,7 +90,7 @@ func (c *config) auditDir() string {
 // auditTrail is the configuration of the keystore's trail.
 func (c *config) auditTrail() keystore.AuditConfig {
 	return keystore.AuditConfig{Dir: c.auditDir(), RotateSize: c.AuditRotateSize, Keep: c.AuditKeep, Checkpoint: c.AuditCheckpoint,
-		Backlog: c.AuditBacklog, Forward: c.forward, Facts: c.facts}
+		Backlog: c.AuditBacklog, Releases: keystore.AuditReleases(c.AuditReleases), Forward: c.forward, Facts: c.facts}
 }
 
 // prepareTrail has the server forward its records, and tell in that of its start what is configured.
