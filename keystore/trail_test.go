@@ -354,7 +354,7 @@ func (f fullFile) WriteAt(b []byte, at int64) (int, error) {
 // A full disk stops changes, and then everything, but loses no record; with room again all goes on.
 func TestFullDiskStopsChanges(t *testing.T) {
 	disk := &fullDisk{}
-	b := audited(t, func(c *Config) { c.Audit.Backlog, c.Audit.Open = 20, disk.open })
+	b := audited(t, func(c *Config) { c.Audit.Backlog, c.Audit.Open, c.Audit.Releases = 20, disk.open, ReleasesDurable })
 	c := b.client("alice")
 	uid, err := c.create(kmip.ObjectTypeSymmetricKey, aesAttributes(128)...)
 	c.ok(err)
