@@ -38,8 +38,8 @@ func ParseLine(line []byte) (metadata.AuditEntry, error) {
 		return e, errLine
 	}
 	var err error
-	if e.Seq, err = strconv.ParseUint(string(rest[:n]), 10, 64); err != nil {
-		return e, errLine
+	if e.Seq, err = strconv.ParseUint(string(rest[:n]), 10, 64); err != nil || e.Seq == 0 {
+		return e, errLine // the first record is number 1: one before it would stand outside the chain
 	}
 	rest = rest[n:]
 	for _, f := range []struct {

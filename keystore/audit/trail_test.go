@@ -461,3 +461,19 @@ func TestEncodeIsJSON(t *testing.T) {
 		}
 	}
 }
+
+// A record before the first one has no signature over it, whatever it says: neither that the server removed files, nor
+// anything else.
+func TestVerifyRecordZero(t *testing.T) {
+	tr := newTrail(t)
+	tr.usual()
+	_ = os.Remove(tr.files()[0])
+	p := Event{Kind: KindServer, Outcome: Success, Operation: RemovedOperation, Facts: []Fact{{RemovedFact, "6"}}}.Encode(noon)
+	zero := metadata.AuditEntry{Hash: metadata.AuditHash(0, metadata.AuditDigest{}, p), Payload: p}
+	if err := os.WriteFile(filepath.Join(tr.dir, fileName(0)), AppendLine(nil, &zero), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r := tr.verify(); len(r.Problems) == 0 || r.Records != 11 {
+		t.Errorf("a record 0 that excuses what is missing passes: %+v", r)
+	}
+}
