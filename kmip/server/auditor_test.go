@@ -99,6 +99,26 @@ func TestUnrecordedIsNotGiven(t *testing.T) {
 	}
 }
 
+// A batch with Undo whose last item cannot be recorded is taken back, as its answer says.
+func TestUnrecordedUndoes(t *testing.T) {
+	a := &fakeAuditor{fail: func(it *kmip.AuditItem) error {
+		if it.Operation == kmip.OperationGet && it.Err == nil {
+			return kmip.Errorf(kmip.ResultReasonGeneralFailure, "the audit trail cannot be written; try again later")
+		}
+		return nil
+	}}
+	b := newBench(t, func(c *Config) { c.Auditor = a })
+	r := b.send(t, batchOf(kmip.V1_2, kmip.BatchErrorContinuationOptionUndo, create(), get("")))
+	r.wantCount(t, 2)
+	if s := r.items[0].ResultStatus; s != kmip.ResultStatusOperationUndone {
+		t.Errorf("the first item is %s, want undone", s)
+	}
+	r.want(t, 1, kmip.ResultReasonGeneralFailure)
+	if n := len(b.keys.state()); n != 0 {
+		t.Errorf("%d objects are there that the client was told were undone", n)
+	}
+}
+
 // A handshake that fails and a frame that is not read are recorded.
 func TestConnectionsAreAudited(t *testing.T) {
 	a := &fakeAuditor{}

@@ -170,10 +170,7 @@ func (b *batch) item(ctx context.Context, i int) bool {
 		id.op = c.answers
 	}
 	if err == nil {
-		err = b.succeed(ctx, c, id, resp, i)
-	}
-	if err == nil {
-		err = b.record(ctx, asked, c, nil) // what is not recorded is not given
+		err = b.succeed(ctx, c, asked, id, resp, i)
 	}
 	if err != nil {
 		b.out.truncate(at)
@@ -230,8 +227,9 @@ func (b *batch) attempt(ctx context.Context, c *call, item ttlv.Item) (resp payl
 
 // succeed appends the answer of a done item and makes what it did final. The size is known before anything is final:
 // an answer that is too large leaves no effect behind (KMIP 1.4 section 6.3). What the items after this one need at
-// least is held free.
-func (b *batch) succeed(ctx context.Context, c *call, id itemID, resp payload, i int) error {
+// least is held free. What is not recorded is not given, and the record comes before the end of the transaction: after it a
+// batch with Undo could not be taken back any more.
+func (b *batch) succeed(ctx context.Context, c *call, asked kmip.Operation, id itemID, resp payload, i int) error {
 	if c.pending != nil {
 		appendPending(b.out, id, c.pending)
 	} else {
@@ -244,6 +242,9 @@ func (b *batch) succeed(ctx context.Context, c *call, id itemID, resp payload, i
 		if err := b.srv.cfg.Jobs.AddJob(ctx, c.job); err != nil {
 			return err
 		}
+	}
+	if err := b.record(ctx, asked, c, nil); err != nil {
+		return err
 	}
 	last := i == len(b.msg.items)-1
 	if b.tx == nil || b.msg.undo() && !last {
