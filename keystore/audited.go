@@ -207,7 +207,7 @@ func (s *Store) AuditItem(ctx context.Context, it *kmip.AuditItem) error {
 	if it.Target != "" {
 		e.Objects = []audit.Object{{UID: it.Target}}
 	}
-	if e.Client == "" && it.Err != nil && !s.trail.limits.allow("requests of unregistered clients") {
+	if e.Client == "" && !s.trail.limits.allow("requests of unregistered clients") {
 		return nil // they are counted
 	}
 	return s.trail.put(ctx, s.payload(e, nil), e.Release == audit.ReleasePlain && s.waitsForRelease(it.Call))
