@@ -3,6 +3,7 @@ package keystore
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 
 	"kmipd/fips"
 	"kmipd/hsm"
@@ -136,6 +137,10 @@ func (s *Store) plainKey(call *kmip.Call, o object, in *intake, k *keyform.Key, 
 	f.facts = k.Facts
 	if !in.importing() { // Import has all attributes beside the object
 		if err := o.apply([]level{{attrs: copied(k.Attributes), shared: true}}); err != nil {
+			return nil, err
+		}
+		// They may say other things than those that the policy has seen.
+		if err := errors.Join(s.allowObject(call, fips.Import, o), s.restrain(call, o)); err != nil {
 			return nil, err
 		}
 	}

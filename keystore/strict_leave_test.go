@@ -6,7 +6,9 @@ import (
 	"testing"
 
 	"kmipd/fips"
+	"kmipd/keystore/keyform"
 	"kmipd/kmip"
+	"kmipd/kmip/ttlv"
 	"kmipd/metadata"
 )
 
@@ -240,6 +242,33 @@ func TestStrictStreams(t *testing.T) {
 	wantReason(t, "carried on by the strict listener", err, kmip.ResultReasonItemNotFound)
 	_, err = free.encrypt(uid, &kmip.EncryptRequest{Data: marker(16), CorrelationValue: begun.CorrelationValue, FinalIndicator: ptr(true)})
 	wantReason(t, "carried on by the same listener", err, 0)
+}
+
+// Attributes that come inside the Key Value are held to the policy like those beside it.
+func TestStrictAttributesInKeyValue(t *testing.T) {
+	with := func(a kmip.Attribute) *kmip.RegisterRequest {
+		req := symmetric(marker(32))
+		plain := req.SymmetricKey.KeyBlock.KeyValue.Find(kmip.TagKeyMaterial)
+		kv, err := ttlv.Parse(keyform.EncodeKeyValue(plain, []kmip.Attribute{a}, kmip.V1_4), ttlv.DefaultLimits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.SymmetricKey.KeyBlock.KeyValue = kv
+		return req
+	}
+	b := newBench(t)
+	b.cfg.Release = ReleaseNone
+	b.under("fips140")
+	c := b.client("alice")
+	for _, a := range []kmip.Attribute{at("Sensitive", boolValue(false)), at("Extractable", boolValue(true)),
+		at("Cryptographic Parameters", structValue(&kmip.CryptographicParameters{HashingAlgorithm: kmip.HashingAlgorithmMD5}))} {
+		_, err := c.register(with(a))
+		if err == nil {
+			t.Errorf("%s is taken out of the Key Value", a.AttributeName)
+		}
+	}
+	c.must(c.register(with(at("Extractable", boolValue(false)))))
+	c.wantClean()
 }
 
 // Listeners and groups are stricter than the server and never laxer.
