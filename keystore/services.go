@@ -114,12 +114,21 @@ func (s *Store) open(call *kmip.Call, op kmip.Operation, p part) (*stream, error
 	case p.correlation == nil && p.final && !p.init:
 		return nil, badField("Final Indicator needs the Correlation Value of a stream")
 	case p.correlation != nil:
-		return s.streams.take(call, op, p.correlation)
+		st, err := s.streams.take(call, op, p.correlation)
+		if err == nil && st.policy != s.policyOf(call) { // the client is in another group since
+			s.streams.drop(st)
+			return nil, denied("another policy holds for the client since the operation began")
+		}
+		return st, err
 	case p.more() && call.Version.Before(kmip.V1_3):
 		// The answer has no field for the Correlation Value.
 		return nil, badField("Init Indicator is a field of KMIP 1.3 and later")
 	}
-	return s.streams.begin(call, op, p.more())
+	st, err := s.streams.begin(call, op, p.more())
+	if err == nil {
+		st.policy = s.policyOf(call)
+	}
+	return st, err
 }
 
 // proceed feeds a part to the work.

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"kmipd/fips"
 	"kmipd/kmip"
 )
 
@@ -23,7 +24,8 @@ type stream struct {
 	id           [16]byte // the Correlation Value
 	client, user string
 	uid          string
-	listener     string // whose policy was asked when it began
+	listener     string       // that it began by
+	policy       *fips.Policy // that was asked when it began
 	op           kmip.Operation
 	work         work
 	counted      bool // has a place in the client's quota

@@ -244,6 +244,22 @@ func TestStrictStreams(t *testing.T) {
 	wantReason(t, "carried on by the same listener", err, 0)
 }
 
+// What was begun under one policy is not carried on after the client has come into a group with a stricter one.
+func TestStrictStreamsOfGroups(t *testing.T) {
+	b := newBench(t, func(cfg *Config) { cfg.Groups = map[string]Group{"vaults": {Policy: policyNamed(t, "fips140")}} })
+	c := b.client("alice")
+	c.ok(b.s.AddClient(t.Context(), &metadata.Client{Name: "alice", Certificates: []metadata.CertificateMatch{{Fingerprint: fingerprint([]byte("a"))}}}))
+	uid := c.key(marker(32), kmip.CryptographicAlgorithmAES, active(both)...)
+	begun, err := c.encrypt(uid, kmip.EncryptRequest{CryptographicParameters: blockMode(kmip.BlockCipherModeECB), Data: marker(16), InitIndicator: ptr(true)})
+	c.ok(err)
+	c.ok(b.s.SetGroup(t.Context(), "alice", "vaults"))
+	last := kmip.EncryptRequest{Data: marker(16), CorrelationValue: begun.CorrelationValue, FinalIndicator: ptr(true)}
+	_, err = c.encrypt(uid, last)
+	wantReason(t, "carried on in the stricter group", err, refused)
+	_, err = c.encrypt(uid, last)
+	wantReason(t, "once more", err, kmip.ResultReasonItemNotFound)
+}
+
 // Attributes that come inside the Key Value are held to the policy like those beside it.
 func TestStrictAttributesInKeyValue(t *testing.T) {
 	with := func(a kmip.Attribute) *kmip.RegisterRequest {
