@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -47,7 +48,8 @@ type Config struct {
 	Paths []string // files, PEM (one list or several) or DER, and directories of such files
 	// Accept may refuse a list for how it is signed. The signature itself has been verified.
 	Accept func(list *x509.RevocationList, issuer *x509.Certificate) error
-	// Own answers for certificates of this server's own authorities, which need no list here; known is false for others.
+	// Own answers for certificates of this server's own authorities, which need no list here (one that revokes them counts
+	// nevertheless); known is false for others.
 	Own    func(cert, issuer *x509.Certificate) (known, revoked bool, err error)
 	Logger zerolog.Logger
 	// Interval is how often the files are looked at for changes; 0 for 2 s.
@@ -78,7 +80,13 @@ type list struct {
 	revoked map[string]*x509.RevocationListEntry // by serial number
 
 	mu       sync.Mutex
-	verified map[string]error // the signature, by the issuer's certificate in DER
+	verified map[string]verdict // by the issuer's certificate in DER
+}
+
+// verdict is what a list is worth to an issuer.
+type verdict struct {
+	made  bool  // the issuer's key made it: whom it revokes is revoked
+	wrong error // why it does not vouch for those who are not on it
 }
 
 // Open reads the lists. Every problem is told at once.
@@ -125,7 +133,7 @@ func (l *Lists) Reload() error {
 	l.mu.RLock()
 	old := l.files
 	l.mu.RUnlock()
-	files, changed := make(map[string]*file, len(names)), len(errs) == 0 && len(names) != len(old)
+	files := make(map[string]*file, len(names))
 	for _, name := range names {
 		before := old[name]
 		now, err := read(name, before)
@@ -136,7 +144,6 @@ func (l *Lists) Reload() error {
 		if now != nil {
 			files[name] = now
 		}
-		changed = changed || now != before
 	}
 	if len(errs) > 0 { // a directory that cannot be read must not empty the lists
 		for name, f := range old {
@@ -145,7 +152,7 @@ func (l *Lists) Reload() error {
 			}
 		}
 	}
-	if changed {
+	if !maps.Equal(files, old) {
 		l.show(files)
 	}
 	return errors.Join(errs...)
@@ -217,7 +224,7 @@ func read(name string, before *file) (*file, error) {
 	}
 	f := &file{size: info.Size(), when: info.ModTime()}
 	blocks := [][]byte{b}
-	if bytes.Contains(b, []byte("-----BEGIN")) {
+	if bytes.Contains(b, []byte(pemBegin)) {
 		if blocks, err = pemLists(b); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
@@ -233,7 +240,10 @@ func read(name string, before *file) (*file, error) {
 	return f, nil
 }
 
+const pemBegin = "-----BEGIN"
+
 func pemLists(b []byte) (out [][]byte, err error) {
+	begun := bytes.Count(b, []byte(pemBegin))
 	for {
 		var block *pem.Block
 		if block, b = pem.Decode(b); block == nil {
@@ -244,8 +254,11 @@ func pemLists(b []byte) (out [][]byte, err error) {
 		}
 		out = append(out, block.Bytes)
 	}
-	if len(out) == 0 {
+	switch {
+	case len(out) == 0:
 		return nil, errors.New("it holds no revocation list")
+	case len(out) != begun: // package pem passes over what it cannot read, and with the list its revocations would be gone
+		return nil, errors.New("not all of its revocation lists are whole")
 	}
 	return out, nil
 }
@@ -275,7 +288,7 @@ func parse(der []byte) (*list, error) {
 			return nil, fmt.Errorf("the critical extension %s of the revocation list is not understood", e.Id)
 		}
 	}
-	out := &list{RevocationList: c, revoked: make(map[string]*x509.RevocationListEntry, len(c.RevokedCertificateEntries)), verified: map[string]error{}}
+	out := &list{RevocationList: c, revoked: make(map[string]*x509.RevocationListEntry, len(c.RevokedCertificateEntries)), verified: map[string]verdict{}}
 	for i := range c.RevokedCertificateEntries {
 		e := &c.RevokedCertificateEntries[i]
 		for _, x := range e.Extensions {
@@ -290,21 +303,24 @@ func parse(der []byte) (*list, error) {
 
 func serialKey(n *big.Int) string { return string(n.Bytes()) }
 
-// signed tells whether the issuer's key made the list. It is checked once for each certificate of the issuer.
-func (c *list) signed(issuer *x509.Certificate, accept func(*x509.RevocationList, *x509.Certificate) error) error {
+// worth is what the list is worth to an issuer, checked once for each certificate of it. Revocations need the issuer's key
+// alone: with a certificate of that key that may not sign lists, such as a cross-signed one in another chain, or with a
+// signature that the policy does not take, a revoked client must not get in where the lack of a list is only a warning.
+func (c *list) worth(issuer *x509.Certificate, accept func(*x509.RevocationList, *x509.Certificate) error) verdict {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	err, known := c.verified[string(issuer.Raw)]
+	v, known := c.verified[string(issuer.Raw)]
 	if !known {
-		if err = c.CheckSignatureFrom(issuer); err == nil && accept != nil {
-			err = accept(c.RevocationList, issuer)
+		v.made = issuer.CheckSignature(c.SignatureAlgorithm, c.RawTBSRevocationList, c.Signature) == nil
+		if v.wrong = c.CheckSignatureFrom(issuer); v.wrong == nil && accept != nil {
+			v.wrong = accept(c.RevocationList, issuer)
 		}
 		if len(c.verified) > 64 { // chains differ by what clients send
 			clear(c.verified)
 		}
-		c.verified[string(issuer.Raw)] = err
+		c.verified[string(issuer.Raw)] = v
 	}
-	return err
+	return v
 }
 
 // Check looks at each certificate of a verified chain but the root, which vouches for itself. Errors are *Error, or what
@@ -319,15 +335,14 @@ func (l *Lists) Check(chain []*x509.Certificate, now time.Time) error {
 }
 
 func (l *Lists) certificate(cert, issuer *x509.Certificate, now time.Time) error {
+	own := false
 	if l.cfg.Own != nil {
-		known, revoked, err := l.cfg.Own(cert, issuer)
-		switch {
-		case err != nil:
+		var revoked bool
+		var err error
+		if own, revoked, err = l.cfg.Own(cert, issuer); err != nil {
 			return err
-		case revoked:
+		} else if revoked {
 			return &Error{true, fmt.Sprintf("the certificate with serial number %x of this server's authority %q is revoked", cert.SerialNumber, issuer.Subject)}
-		case known:
-			return nil
 		}
 	}
 	if l.cfg.Mode == Off {
@@ -336,17 +351,16 @@ func (l *Lists) certificate(cert, issuer *x509.Certificate, now time.Time) error
 	l.mu.RLock()
 	lists := l.byIssuer[string(cert.RawIssuer)]
 	l.mu.RUnlock()
-	fresh, problem := false, fmt.Sprintf("there is no revocation list of %q", issuer.Subject)
+	fresh, problem := own, fmt.Sprintf("there is no revocation list of %q", issuer.Subject)
 	for _, c := range lists {
-		if err := c.signed(issuer, l.cfg.Accept); err != nil {
-			problem = fmt.Sprintf("the revocation list of %q in %s does not count: %v", issuer.Subject, filepath.Base(c.path), err)
-			continue
-		}
-		if e := c.revoked[serialKey(cert.SerialNumber)]; e != nil {
+		v := c.worth(issuer, l.cfg.Accept)
+		if e := c.revoked[serialKey(cert.SerialNumber)]; e != nil && v.made {
 			return &Error{true, fmt.Sprintf("the certificate with serial number %x of %q was revoked on %s (reason %d)", cert.SerialNumber, issuer.Subject,
 				e.RevocationTime.UTC().Format(time.RFC3339), e.ReasonCode)}
 		}
 		switch {
+		case v.wrong != nil:
+			problem = fmt.Sprintf("the revocation list of %q in %s does not count: %v", issuer.Subject, filepath.Base(c.path), v.wrong)
 		case c.NextUpdate.IsZero():
 			problem = fmt.Sprintf("the revocation list of %q has no Next Update", issuer.Subject)
 		case now.After(c.NextUpdate):

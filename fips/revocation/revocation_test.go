@@ -149,6 +149,7 @@ func TestRefusedFiles(t *testing.T) {
 		"certificate":  {pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.cert.Raw}), "CERTIFICATE"},
 		"text":         {[]byte("hello"), "not a revocation list"},
 		"empty":        {nil, "not a revocation list"},
+		"torn PEM":     {append(asPEM(c.list(t, nil)), asPEM(c.list(t, nil, 5))[:60]...), "not all"},
 		"PEM in parts": {[]byte("-----BEGIN X509 CRL-----\nAAAA\n"), "no revocation list"},
 	} {
 		path := filepath.Join(t.TempDir(), "list")
@@ -264,5 +265,90 @@ func TestAccept(t *testing.T) {
 	}
 	if err := l.Check([]*x509.Certificate{c.leaf(1), c.cert}, time.Now()); err == nil || !strings.Contains(err.Error(), "weak") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// withUsage is another certificate of the authority's key and name.
+func (c *ca) withUsage(t *testing.T, usage x509.KeyUsage) *x509.Certificate {
+	t.Helper()
+	tmpl := *c.cert
+	tmpl.KeyUsage = usage
+	der, err := x509.CreateCertificate(rand.Reader, &tmpl, &tmpl, &c.key.PublicKey, c.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert
+}
+
+// Whom the issuer's key revokes is revoked, whatever certificate of that key the chain has and however the list is signed: else
+// a client could choose the chain in which the list does not count and the lack of one is only a warning.
+func TestRevokedInAnyChain(t *testing.T) {
+	c := newCA(t, "ca", nil)
+	other := c.withUsage(t, x509.KeyUsageCertSign)
+	path := filepath.Join(t.TempDir(), "list")
+	write(t, path, c.list(t, nil, 5))
+	weak := func(*x509.RevocationList, *x509.Certificate) error { return errors.New("weak") }
+	for name, x := range map[string]struct {
+		issuer *x509.Certificate
+		accept func(*x509.RevocationList, *x509.Certificate) error
+	}{"no cRLSign": {other, nil}, "weak signature": {c.cert, weak}} {
+		l, err := Open(Config{Mode: Soft, Paths: []string{path}, Accept: x.accept})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var refusal *Error
+		if err := l.Check([]*x509.Certificate{c.leaf(5), x.issuer}, time.Now()); !errors.As(err, &refusal) || !refusal.Revoked {
+			t.Errorf("%s: got %v, want a revoked certificate", name, err)
+		}
+		if err := l.Check([]*x509.Certificate{c.leaf(6), x.issuer}, time.Now()); err != nil {
+			t.Errorf("%s: a good certificate: %v", name, err)
+		}
+	}
+}
+
+// A list that revokes a certificate of one of the server's own authorities counts beside the server's records.
+func TestOwnOnList(t *testing.T) {
+	c := newCA(t, "ca", nil)
+	path := filepath.Join(t.TempDir(), "list")
+	write(t, path, c.list(t, nil, 5))
+	l, err := Open(Config{Mode: Hard, Paths: []string{path}, Own: func(_, _ *x509.Certificate) (bool, bool, error) { return true, false, nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var refusal *Error
+	if err := l.Check([]*x509.Certificate{c.leaf(5), c.cert}, time.Now()); !errors.As(err, &refusal) || !refusal.Revoked {
+		t.Errorf("got %v, want a revoked certificate", err)
+	}
+	if err := l.Check([]*x509.Certificate{c.leaf(6), c.cert}, time.Now()); err != nil {
+		t.Errorf("a good certificate: %v", err)
+	}
+}
+
+// What has not changed is not taken over again, with a file that cannot be read or is named twice, too.
+func TestReloadOnlyChanges(t *testing.T) {
+	c := newCA(t, "ca", nil)
+	dir := t.TempDir()
+	path := filepath.Join(dir, "ca.crl")
+	write(t, path, c.list(t, nil))
+	var log bytes.Buffer
+	l, err := Open(Config{Mode: Hard, Paths: []string{dir, path}, Logger: zerolog.New(&log)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "bad"), []byte("hello"))
+	for range 2 {
+		if err := l.Reload(); err == nil {
+			t.Fatal("a damaged file passed")
+		}
+	}
+	if got := strings.Count(log.String(), "read revocation lists"); got != 1 {
+		t.Errorf("the lists were taken over %d times, want once: %s", got, log.String())
 	}
 }
