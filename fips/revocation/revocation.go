@@ -127,7 +127,8 @@ func (l *Lists) Watch(ctx context.Context) {
 	}
 }
 
-// Reload reads the files that have changed. What cannot be read stays as it was; what is gone from a directory is gone.
+// Reload reads the files that have changed. What cannot be read, or is older than before, stays as it was; what is gone from
+// a directory is gone.
 func (l *Lists) Reload() error {
 	names, errs := l.names()
 	l.mu.RLock()
@@ -137,6 +138,9 @@ func (l *Lists) Reload() error {
 	for _, name := range names {
 		before := old[name]
 		now, err := read(name, before)
+		if err == nil {
+			err = now.follows(name, before)
+		}
 		if err != nil {
 			errs = append(errs, err)
 			now = before
@@ -238,6 +242,33 @@ func read(name string, before *file) (*file, error) {
 		f.lists = append(f.lists, c)
 	}
 	return f, nil
+}
+
+// follows refuses a file in place of one that had a later list of the same key (RFC 5280 section 5.2.3): who can put an old
+// list, still in force, where a job fetches them would take revocations back.
+func (f *file) follows(name string, before *file) error {
+	if before == nil || f == before {
+		return nil
+	}
+	for _, c := range f.lists {
+		last := before.latest(c)
+		if now := f.latest(c); last != nil && now != nil && now.Cmp(last) < 0 {
+			return fmt.Errorf("%s: the revocation list of %q has number %s, and %s was read before: put a newer one there, or start the server anew",
+				name, c.Issuer, now, last)
+		}
+	}
+	return nil
+}
+
+// latest is the highest number of the file's lists of the same key as c; nil when there is none.
+func (f *file) latest(c *list) (number *big.Int) {
+	for _, l := range f.lists {
+		if l.Number != nil && bytes.Equal(l.RawIssuer, c.RawIssuer) && bytes.Equal(l.AuthorityKeyId, c.AuthorityKeyId) &&
+			(number == nil || l.Number.Cmp(number) > 0) {
+			number = l.Number
+		}
+	}
+	return number
 }
 
 const pemBegin = "-----BEGIN"

@@ -352,3 +352,36 @@ func TestReloadOnlyChanges(t *testing.T) {
 		t.Errorf("the lists were taken over %d times, want once: %s", got, log.String())
 	}
 }
+
+// An older list does not take the place of a newer one, but that of another key of the same name does.
+func TestOlderList(t *testing.T) {
+	c := newCA(t, "ca", nil)
+	path := filepath.Join(t.TempDir(), "ca.crl")
+	numbered := func(c *ca, n int64, serials ...int64) {
+		write(t, path, c.list(t, func(l *x509.RevocationList) { l.Number = big.NewInt(n) }, serials...))
+	}
+	numbered(c, 9, 5)
+	l, err := Open(Config{Mode: Hard, Paths: []string{path}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func() error { return l.Check([]*x509.Certificate{c.leaf(5), c.cert}, time.Now()) }
+	numbered(c, 8)
+	for range 2 {
+		if err := l.Reload(); err == nil || !strings.Contains(err.Error(), "number 8, and 9") {
+			t.Errorf("an older list: %v", err)
+		}
+	}
+	var refusal *Error
+	if err := check(); !errors.As(err, &refusal) || !refusal.Revoked {
+		t.Errorf("after an older list: %v", err)
+	}
+	numbered(c, 10)
+	if err := errors.Join(l.Reload(), check()); err != nil {
+		t.Errorf("after a newer list: %v", err)
+	}
+	numbered(newCA(t, "ca", nil), 1)
+	if err := l.Reload(); err != nil {
+		t.Errorf("the list of another key: %v", err)
+	}
+}
