@@ -236,12 +236,25 @@ func (r *TLSRules) Apply(t *tls.Config) {
 	t.SessionTicketsDisabled = true
 	t.Certificates = slices.Clone(t.Certificates)
 	for i := range t.Certificates {
-		t.Certificates[i].SupportedSignatureAlgorithms = r.schemes()
+		t.Certificates[i].SupportedSignatureAlgorithms = r.schemes(ownKey(t.Certificates[i]))
 	}
 }
 
-// schemes are the signatures of the server in a handshake: those of the same hashes as in certificates.
-func (r *TLSRules) schemes() []tls.SignatureScheme {
+// ownKey is the kind of key of a certificate; zero when there is none.
+func ownKey(c tls.Certificate) certKey {
+	leaf := c.Leaf
+	if leaf == nil && len(c.Certificate) > 0 {
+		leaf, _ = x509.ParseCertificate(c.Certificate[0]) // crypto/tls tells of one that is none
+	}
+	if leaf == nil {
+		return certKey{}
+	}
+	return keyOf(leaf.PublicKey)
+}
+
+// schemes are the signatures of the server in a handshake: those of the same hashes as in certificates. TLS 1.2 does not tie
+// them to curves and takes the first one of the client's that is here, so that Suite B leaves the one of the key's curve.
+func (r *TLSRules) schemes(own certKey) []tls.SignatureScheme {
 	var out []tls.SignatureScheme
 	for _, s := range []struct {
 		scheme tls.SignatureScheme
@@ -257,7 +270,9 @@ func (r *TLSRules) schemes() []tls.SignatureScheme {
 		{tls.PKCS1WithSHA256, []x509.SignatureAlgorithm{x509.SHA256WithRSA}},
 		{tls.PKCS1WithSHA512, []x509.SignatureAlgorithm{x509.SHA512WithRSA}},
 	} {
-		if !slices.ContainsFunc(r.tables, func(t *tlsTable) bool { return !allows(t.signatures, s.as[0]) }) {
+		if !slices.ContainsFunc(r.tables, func(t *tlsTable) bool {
+			return !allows(t.signatures, s.as[0]) || t.issuerHash && own.bits != 0 && !hashFits(s.as[0], own.bits)
+		}) {
 			out = append(out, s.scheme)
 		}
 	}

@@ -181,6 +181,28 @@ func TestTLSApply(t *testing.T) {
 	}
 }
 
+// In Suite B the server signs a handshake with the hash of its key's curve, whatever the client would rather have.
+func TestTLSOwnHash(t *testing.T) {
+	for _, c := range []struct {
+		policy string
+		curve  elliptic.Curve
+		want   []tls.SignatureScheme
+	}{
+		{"suiteb128", elliptic.P256(), []tls.SignatureScheme{tls.ECDSAWithP256AndSHA256}},
+		{"suiteb128", elliptic.P384(), []tls.SignatureScheme{tls.ECDSAWithP384AndSHA384}},
+		{"suiteb192", elliptic.P384(), []tls.SignatureScheme{tls.ECDSAWithP384AndSHA384}},
+	} {
+		m := issue(t, ecKey(t, c.curve), nil, false, nil)
+		for _, cert := range []tls.Certificate{{Leaf: m.cert}, {Certificate: [][]byte{m.cert.Raw}}} {
+			config := &tls.Config{Certificates: []tls.Certificate{cert}}
+			rulesOf(t, c.policy).Apply(config)
+			if got := config.Certificates[0].SupportedSignatureAlgorithms; !slices.Equal(got, c.want) {
+				t.Errorf("%s with %s: got %v, want %v", c.policy, c.curve.Params().Name, got, c.want)
+			}
+		}
+	}
+}
+
 type made struct {
 	cert *x509.Certificate
 	key  crypto.Signer
