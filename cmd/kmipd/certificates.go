@@ -165,6 +165,9 @@ func (a *authority) writeCRL(file string, more ...*x509.Certificate) error {
 			return nil
 		}
 		list.RevokedCertificateEntries = old.RevokedCertificateEntries
+		if old.Number != nil && old.Number.Cmp(list.Number) >= 0 { // the clock was set back: servers take no list for an older one
+			list.Number.Add(old.Number, big.NewInt(1))
+		}
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
@@ -191,10 +194,15 @@ func writePair(certFile, keyFile string, der []byte, key *ecdsa.PrivateKey) erro
 	return writeFile(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o644)
 }
 
-// writeFile replaces a file at once: a crash leaves the old one or the new one.
+// writeFile replaces a file at once: a crash leaves the old one or the new one, and when it returns the new one is on disk. The
+// file beside it is always a new one, with mode: what somebody else left there, a link or a file that others can read, would
+// get the secret.
 func writeFile(path string, b []byte, mode os.FileMode) error {
 	tmp := path + ".new"
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return err
 	}
@@ -205,10 +213,17 @@ func writeFile(path string, b []byte, mode os.FileMode) error {
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
+	if err == nil {
+		err = os.Rename(tmp, path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(tmp))
+	}
+	dir, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return err
 	}
-	return os.Rename(tmp, path)
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
 func exists(path string) bool {

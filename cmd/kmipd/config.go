@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -172,6 +173,10 @@ func (c *source) define(f *pflag.FlagSet) {
 	c.config.define(f)
 }
 
+// otherVariables are what begins with KMIPD_ and is no setting: what Kubernetes tells of services (KMIPD_SERVICE_HOST,
+// KMIPD_PORT_5696_TCP), and the variables of this repository's tests.
+var otherVariables = regexp.MustCompile(`^((.+_)?SERVICE_(HOST|PORT.*)|(.+_)?PORT(_[0-9].*)?|REQUIRE_SOFTHSM|BINARY|CASE|KEEP_GOING|BENCH|(TEST|CRASH|BENCH|KILL|NSS)_.*)$`)
+
 // load fills what flags left open from the environment, then from the file. All problems are reported together.
 func (c *source) load() error {
 	if c.file == "" && c.dir != "" {
@@ -188,9 +193,12 @@ func (c *source) load() error {
 	c.flags.Visit(func(f *pflag.Flag) { byFlag[f.Name] = true })
 	known := map[string]bool{}
 	c.flags.VisitAll(func(f *pflag.Flag) {
+		if f.Name == "config" || f.Name == "dir" {
+			return
+		}
 		name := strings.ReplaceAll(f.Name, "-", "_")
 		known[name] = true
-		if byFlag[f.Name] || f.Name == "config" || f.Name == "dir" {
+		if byFlag[f.Name] {
 			return
 		}
 		value, from := "", ""
@@ -216,6 +224,13 @@ func (c *source) load() error {
 	for name := range values {
 		if !known[name] && !isTable(name) {
 			problems = append(problems, fmt.Errorf("%s: there is no setting %q", c.file, name))
+		}
+	}
+	for _, variable := range os.Environ() {
+		variable, _, _ = strings.Cut(variable, "=")
+		name, ours := strings.CutPrefix(variable, "KMIPD_")
+		if ours && !known[strings.ToLower(name)] && !otherVariables.MatchString(name) {
+			problems = append(problems, fmt.Errorf("%s in the environment: there is no setting %q", variable, strings.ToLower(name)))
 		}
 	}
 	c.relative()

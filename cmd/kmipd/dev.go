@@ -24,11 +24,16 @@ func runDev(ctx context.Context, s streams, args []string) error {
 	f.StringVar(&l.listen, "listen", "127.0.0.1:5696", "address and port of the KMIP listener; port 0 takes a free one")
 	f.StringVar(&l.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&l.logFormat, "log-format", "text", "json or text; text costs time under load")
-	f.StringVar(&l.policy, "policy", "default", "policy of the server: "+strings.Join(fips.Names(), ", "))
+	f.StringVar(&l.policy, "policy", "default", "policy of the server, if not that of DIR/kmipd.toml: "+strings.Join(fips.Names(), ", "))
 	var more []string
 	f.StringArrayVar(&more, "listener", nil, "another listener as POLICY=HOST:PORT, with certificates of its own in DIR/POLICY")
 	if err := parse(f, args, 0); err != nil {
 		return err
+	}
+	if !f.Changed("policy") {
+		if err := l.readPolicy(s); err != nil {
+			return err
+		}
 	}
 	addresses, err := l.parseListeners(more)
 	if err != nil {
@@ -83,6 +88,18 @@ func runDev(ctx context.Context, s streams, args []string) error {
 	}
 	c.devCA = devAuthorityFor(l.policy)
 	return c.serve(ctx, s, func(addrs []bound) { l.announce(s, addrs) })
+}
+
+// readPolicy takes the policy of the environment or of the file that is there: the flag's default must not weaken it.
+func (l *layout) readPolicy(s streams) error {
+	c := &source{}
+	c.define(flags(s, "dev"))
+	if exists(l.path("kmipd.toml")) {
+		c.dir = l.dir
+	}
+	err := c.load()
+	l.policy = c.Policy
+	return err
 }
 
 // parseListeners reads the values of --listener: the address of each policy.

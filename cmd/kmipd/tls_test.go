@@ -1,16 +1,22 @@
 package main
 
 import (
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
+	"math"
+	"math/big"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -201,5 +207,123 @@ func TestWaitForListeners(t *testing.T) {
 	}
 	if err := wait(served, 1); err == nil {
 		t.Error("the failure of a listener is lost")
+	}
+}
+
+// Only the authority's own certificates go on its list: those of another kmipd init have the same issuer name.
+func TestRevokeOfAnotherAuthority(t *testing.T) {
+	mine, other := t.TempDir(), t.TempDir()
+	for _, dir := range []string{mine, other} {
+		ca, err := makeAuthority(dir, elliptic.P256())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := ca.issue(filepath.Join(dir, "client.crt"), filepath.Join(dir, "client.key"), "client", x509.ExtKeyUsageClientAuth, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := &tlsFlags{source: source{dir: mine}, revoke: []string{filepath.Join(other, "client.crt")}}
+	if err := c.renewCRL(streams{out: io.Discard}); err == nil || exists(filepath.Join(mine, "ca.crl")) {
+		t.Errorf("the certificate of another authority: got %v", err)
+	}
+	c.revoke = []string{filepath.Join(mine, "client.crt")}
+	if err := c.renewCRL(streams{out: io.Discard}); err != nil {
+		t.Error(err)
+	}
+}
+
+// The number of a revocation list never falls, whatever the clock says.
+func TestCRLNumber(t *testing.T) {
+	dir := t.TempDir()
+	ca, err := makeAuthority(dir, elliptic.P256())
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "ca.crl")
+	ahead := &x509.RevocationList{Number: big.NewInt(math.MaxInt64), ThisUpdate: time.Now(), NextUpdate: time.Now().Add(time.Hour)}
+	der, err := x509.CreateRevocationList(rand.Reader, ahead, ca.cert, ca.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := writeFile(file, pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der}), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := ca.writeCRL(file); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(b)
+	list, err := x509.ParseRevocationList(block.Bytes)
+	if err != nil || list.Number.Cmp(ahead.Number) <= 0 {
+		t.Errorf("got number %v after %v, %v", list.Number, ahead.Number, err)
+	}
+}
+
+// A secret goes into a file that is new, not into what lies where it is written: a link, or a file that others can read.
+func TestWriteFileIsNew(t *testing.T) {
+	dir := t.TempDir()
+	elsewhere, key := filepath.Join(dir, "elsewhere"), filepath.Join(dir, "key")
+	for name, plant := range map[string]func() error{
+		"link": func() error { return os.Symlink(elsewhere, key+".new") },
+		"readable": func() error {
+			return errors.Join(os.WriteFile(key+".new", nil, 0o600), os.Chmod(key+".new", 0o666))
+		},
+	} {
+		if err := plant(); err != nil {
+			t.Fatal(err)
+		}
+		if err := writeFile(key, []byte("secret"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if info, err := os.Lstat(key); err != nil || info.Mode() != 0o600 || exists(elsewhere) {
+			t.Errorf("%s: got %v, %v; written elsewhere: %t", name, info, err, exists(elsewhere))
+		}
+	}
+	if err := writeFile(dir, []byte("secret"), 0o600); err == nil || exists(dir+".new") {
+		t.Errorf("in place of a directory: got %v, and what was written is left: %t", err, exists(dir+".new"))
+	}
+}
+
+// kmipd dev without --policy keeps to the policy that is written, and one that is given counts.
+func TestDevKeepsPolicy(t *testing.T) {
+	dir := t.TempDir()
+	l := &layout{dir: dir}
+	if err := l.readPolicy(streams{out: io.Discard}); err != nil || l.policy != "default" {
+		t.Errorf("without a file: got %q, %v", l.policy, err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "kmipd.toml"), []byte(`policy = "suiteb192"`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.readPolicy(streams{out: io.Discard}); err != nil || l.policy != "suiteb192" {
+		t.Errorf("with a file: got %q, %v", l.policy, err)
+	}
+	t.Setenv("KMIPD_POLICY", "cnsa1")
+	if err := l.readPolicy(streams{out: io.Discard}); err != nil || l.policy != "cnsa1" {
+		t.Errorf("with the environment: got %q, %v", l.policy, err)
+	}
+	t.Setenv("KMIPD_POLICY", "nonsense")
+	if code, _, errs := kmipd(t, "dev", "--dir", dir, "--listen", "nowhere"); code == 0 || !strings.Contains(errs, "nonsense") {
+		t.Errorf("kmipd dev: status %d, %s", code, errs)
+	}
+}
+
+// A name that no setting has is a mistake in the environment as it is in the file.
+func TestUnknownVariables(t *testing.T) {
+	for name, bad := range map[string]bool{"KMIPD_POLCY": true, "KMIPD_CONFIG": true, "KMIPD_LISTENER": true,
+		"KMIPD_POLICY": false, "KMIPD_REQUIRE_SOFTHSM": false, "KMIPD_PORT_5696_TCP": false, "KMIPD_CRL_SERVICE_HOST": false, "KMIPDX": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv(name, "fips140")
+			if _, err := loadConfig(t, t.TempDir(), ""); (err != nil) != bad || bad && !strings.Contains(err.Error(), name) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+	for _, name := range []string{"config", "dir"} {
+		if _, err := loadConfig(t, t.TempDir(), name+` = "x"`); err == nil {
+			t.Errorf("%s in the file passed", name)
+		}
 	}
 }
