@@ -156,9 +156,10 @@ func (g *Guard) Fail(m Mechanism, text string) {
 	g.cfg.OnEvent(Event{EventErrorState, m, text})
 }
 
-// judge blocks what failed and unblocks what passed.
-func (g *Guard) judge(results []Result) {
-	failed, passed := map[Mechanism]string{}, map[Mechanism]bool{}
+// judge blocks what failed, and unblocks what passed all its tests. A run that was cut short (whole is false) unblocks nothing:
+// the test that failed before may be among those that were not run.
+func (g *Guard) judge(results []Result, whole bool) {
+	failed, passed, open := map[Mechanism]string{}, map[Mechanism]bool{}, map[Mechanism]bool{}
 	for _, r := range results {
 		switch r.Outcome {
 		case OutcomeFailed:
@@ -167,7 +168,9 @@ func (g *Guard) judge(results []Result) {
 			}
 		case OutcomePassed:
 			passed[r.Mechanism] = true
-		case OutcomeNotOffered, OutcomeUnfinished:
+		case OutcomeUnfinished:
+			open[r.Mechanism] = true
+		case OutcomeNotOffered:
 		}
 	}
 	var events []Event
@@ -184,7 +187,7 @@ func (g *Guard) judge(results []Result) {
 		}
 	}
 	for m := range passed {
-		if _, ok := blocked[m]; ok && failed[m] == "" {
+		if _, ok := blocked[m]; ok && whole && failed[m] == "" && !open[m] {
 			delete(blocked, m)
 			events = append(events, Event{EventUnblocked, m, fmt.Sprintf("%s passed its self-test and is used again", m)})
 		}

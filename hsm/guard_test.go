@@ -253,6 +253,77 @@ func TestSelfTestUnfinished(t *testing.T) {
 	}
 }
 
+// A pair that does not fit ends in the error state also when the token goes away before the pair is destroyed.
+func TestPairFailsAndStays(t *testing.T) {
+	fake := hsmtest.NewFake()
+	g := hsm.NewGuard(fake, hsm.GuardConfig{Pairs: true})
+	fake.Tell(hsmtest.Lie{Method: "Sign", Mechanism: "ECDSA"})
+	fake.Inject(hsmtest.Fault{Method: "Destroy", Times: 2, Effect: hsmtest.LoseSessions})
+	private := hsm.KeySpec{ID: hsm.NewTokenID(), Label: "p", Type: hsm.KeyEC, Curve: hsm.CurveP256, Usage: hsm.UsageSign}
+	public := private
+	public.ID, public.Usage = hsm.NewTokenID(), hsm.UsageVerify
+	if _, err := g.GenerateKeyPair(t.Context(), hsm.PairSpec{Private: private, Public: public}); !errors.Is(err, hsm.ErrErrorState) {
+		t.Errorf("got %v, want ErrErrorState", err)
+	}
+	if st := g.Status(); st.ErrorState == nil || st.Pairs.Failed != 1 {
+		t.Errorf("status: %+v", st)
+	}
+}
+
+// What is blocked stays so until all its tests have passed: not after a run in which the one that failed was not finished.
+func TestUnfinishedUnblocksNothing(t *testing.T) {
+	fake := hsmtest.NewFake()
+	g := hsm.NewGuard(fake, hsm.GuardConfig{})
+	down := false
+	more := []hsm.Test{
+		{Mechanism: "X", Name: "first", Run: func(context.Context, hsm.Token) error { return nil }},
+		{Mechanism: "X", Name: "second", Run: func(context.Context, hsm.Token) error {
+			if down {
+				return context.DeadlineExceeded
+			}
+			return errors.New("wrong")
+		}},
+	}
+	run := func() {
+		if _, err := g.SelfTest(t.Context(), "demand", more...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run()
+	down = true
+	run()
+	if err := g.Check("X"); !errors.Is(err, hsm.ErrBlocked) {
+		t.Errorf("after an unfinished run: got %v, want ErrBlocked", err)
+	}
+	more = more[:1]
+	run()
+	if err := g.Check("X"); err != nil {
+		t.Errorf("after all tests passed: %v", err)
+	}
+}
+
+// What failed is blocked although whoever asked for the run has gone, and a part of a run unblocks nothing.
+func TestSelfTestCutShort(t *testing.T) {
+	g := hsm.NewGuard(hsmtest.NewFake(), hsm.GuardConfig{})
+	fails := errors.New("wrong")
+	run := func() {
+		ctx, cancel := context.WithCancel(t.Context())
+		_, err := g.SelfTest(ctx, "demand",
+			hsm.Test{Mechanism: "X", Name: "first", Run: func(context.Context, hsm.Token) error { cancel(); return fails }},
+			hsm.Test{Mechanism: "X", Name: "second", Run: func(context.Context, hsm.Token) error { return nil }})
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v, want canceled", err)
+		}
+	}
+	for range 2 {
+		run()
+		if err := g.Check("X"); !errors.Is(err, hsm.ErrBlocked) {
+			t.Errorf("got %v, want ErrBlocked", err)
+		}
+		fails = nil
+	}
+}
+
 // Another login asks for a self-test.
 func TestRelogin(t *testing.T) {
 	fake := hsmtest.NewFake()

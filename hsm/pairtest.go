@@ -39,12 +39,13 @@ func (g *Guard) testPair(ctx context.Context, spec PairSpec, spki []byte) error 
 	if ok && err == nil {
 		return nil
 	}
+	lost := unfinished(err) // asked before the destruction, whose own error says nothing about the pair
 	for _, ref := range []Ref{private, {ClassPublicKey, spec.Public.ID}} {
 		if undone := g.Token.Destroy(context.WithoutCancel(ctx), ref); undone != nil && !errors.Is(undone, ErrNotFound) {
 			err = errors.Join(err, undone)
 		}
 	}
-	if unfinished(err) {
+	if lost {
 		return err // the token went away: nothing is known of the pair, and it is gone
 	}
 	g.pairs.failed.Add(1)

@@ -78,7 +78,7 @@ func equal(got, want []byte, err error) error {
 // SelfTest runs the tests of every mechanism that this package uses and the token offers, and those of the caller, one
 // after another, on the inner token: a mechanism that is blocked is tested again. Then it blocks what failed, unblocks what
 // passed, and enters the error state where that is asked for. One run at a time: another one waits. The error is the
-// context's.
+// context's; what had failed by then is blocked all the same.
 func (g *Guard) SelfTest(ctx context.Context, reason string, more ...Test) (*Report, error) {
 	select {
 	case g.testing <- struct{}{}:
@@ -92,6 +92,7 @@ func (g *Guard) SelfTest(ctx context.Context, reason string, more ...Test) (*Rep
 	caps := g.Token.Info().Capabilities
 	for _, t := range append(g.tests(caps), more...) {
 		if err := ctx.Err(); err != nil {
+			g.judge(r.Results, false) // what failed has failed, whoever asked
 			return nil, err
 		}
 		r.Results = append(r.Results, g.runTest(ctx, t))
@@ -103,7 +104,7 @@ func (g *Guard) SelfTest(ctx context.Context, reason string, more ...Test) (*Rep
 		r.Refusals = refusals
 	}
 	r.Took = time.Since(began)
-	g.judge(r.Results)
+	g.judge(r.Results, true)
 	if r.Count(OutcomeUnfinished) == 0 {
 		g.tested.Store(login)
 	}
