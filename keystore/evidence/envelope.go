@@ -133,7 +133,7 @@ func Open(file, key []byte) (*Verified, error) {
 	if !verify(public, []byte(e.Document), e.Signature) {
 		return nil, fmt.Errorf("%w: the signature of the document does not verify", ErrTampered)
 	}
-	if page != nil && (!verify(public, page, e.PageSignature) || !bytes.Contains(page, []byte(v.SHA256))) {
+	if page != nil && (!verify(public, page, e.PageSignature) || !bytes.Contains(page, documentRow(v.SHA256))) {
 		return nil, fmt.Errorf("%w: the signature of the page does not verify", ErrTampered)
 	}
 	return v, nil

@@ -6,8 +6,10 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -145,6 +147,41 @@ func TestMixedPages(t *testing.T) {
 	mixed := append(bytes.Clone(a[:bytes.Index(a, []byte(mark))]), b[bytes.Index(b, []byte(mark)):]...)
 	if _, err := evidence.Open(mixed, der); !errors.Is(err, evidence.ErrTampered) {
 		t.Errorf("got %v, want ErrTampered", err)
+	}
+}
+
+// A page names the document before, too: it must not pass with that one's envelope.
+func TestPageOfTheNext(t *testing.T) {
+	key, der := newKey(t)
+	before, sum, err := evidence.Seal(sample(), key, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := sample()
+	next.Serial, next.PreviousSHA256 = 8, sum
+	env, _, err := evidence.Seal(next, key, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := evidence.Page(env, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const mark, tail = "<pre id=\"envelope\">\n", "</pre>"
+	i := bytes.Index(page, []byte(mark)) + len(mark)
+	j := i + bytes.Index(page[i:], []byte(tail))
+	var inner evidence.Envelope
+	if err := json.Unmarshal(page[i:j], &inner); err != nil {
+		t.Fatal(err)
+	}
+	before.PageSignature = inner.PageSignature
+	swapped, err := before.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	mixed := slices.Concat(page[:i], swapped, page[j:])
+	if v, err := evidence.Open(mixed, der); !errors.Is(err, evidence.ErrTampered) {
+		t.Errorf("got %+v, %v, want ErrTampered", v, err)
 	}
 }
 

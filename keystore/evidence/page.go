@@ -66,6 +66,12 @@ func assemble(page, inner []byte) []byte {
 	return append(out, pageTail...)
 }
 
+// documentRow is the row of a page that names its document. The hash alone would not do: a page names the document before its
+// own, too, and what clients call themselves. The template escapes values, so that none of them can look like this row.
+func documentRow(sum string) []byte {
+	return []byte("<tr><th scope=\"row\">SHA-256 of the document</th><td><code>" + sum + "</code></td></tr>")
+}
+
 // split takes the text of a page and its envelope apart; page is nil for a file that is an envelope.
 func split(file []byte) (page, inner []byte) {
 	i := bytes.LastIndex(file, []byte(pageMark))
