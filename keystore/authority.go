@@ -89,6 +89,11 @@ func (s *Store) signer(ctx context.Context, pol *fips.Policy, a *authority) (*hs
 			return nil, err
 		}
 	}
+	if a.priv != nil { // else it is being made
+		if err := s.knownDrift(ctx, object{a.priv}); err != nil {
+			return nil, err
+		}
+	}
 	return hsm.NewSigner(ctx, s.token, a.key, a.public)
 }
 

@@ -119,6 +119,9 @@ func (s *Store) bases(ctx context.Context, call *kmip.Call, uids []string) ([]ob
 		if err != nil {
 			return nil, err
 		}
+		if err := s.knownDrift(ctx, b); err != nil {
+			return nil, err
+		}
 		if err := b.derives(call); err != nil {
 			return nil, err
 		}

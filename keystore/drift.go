@@ -77,6 +77,13 @@ func (d *drifts) has(uid string) bool {
 	return ok
 }
 
+// drop forgets a key that is destroyed.
+func (d *drifts) drop(uid string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.known, uid)
+}
+
 // note keeps what a comparison found, and tells whether it is news.
 func (d *drifts) note(uid string, id hsm.TokenID, flags []string, at time.Time) bool {
 	d.mu.Lock()
@@ -142,6 +149,15 @@ func (s *Store) undrifted(ctx context.Context, o object) error {
 	return nil
 }
 
+// knownDrift refuses a key that is known to have drifted; every use of a key asks. It looks again first: what was misread once
+// must not wait for the next comparison of all keys, a day away.
+func (s *Store) knownDrift(ctx context.Context, o object) error {
+	if !s.drift.has(o.UID) {
+		return nil
+	}
+	return s.undrifted(ctx, o)
+}
+
 // readFlags reads them a second time when they differ: SoftHSM reads its files again while others write them, and can answer
 // in between from half a file.
 func (s *Store) readFlags(ctx context.Context, o object, r hsm.Ref) (hsm.Flags, error) {
@@ -185,6 +201,12 @@ func (s *Store) compareAll(ctx context.Context) {
 			s.log.Error().Err(err).Msg("comparing the flags of keys")
 		}
 		return
+	}
+	// A key that was destroyed since is nobody's risk any more. One that is missing on the token stays.
+	for _, d := range s.drift.list() {
+		if rec, err := s.meta.Get(ctx, d.UID); isNotFound(err) || err == nil && rec.Phase != metadata.PhaseLive {
+			s.drift.drop(d.UID)
+		}
 	}
 	s.log.Info().Int("keys", n).Int("drifted", len(s.drift.list())).Dur("took", time.Since(began)).Msg("compared the flags of keys")
 }

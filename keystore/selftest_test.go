@@ -2,11 +2,14 @@ package keystore
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"kmipd/fips"
 	"kmipd/hsm"
 	"kmipd/hsm/hsmtest"
 	"kmipd/kmip"
@@ -227,6 +230,64 @@ func TestDrift(t *testing.T) {
 			cl.material(key)
 			b.wantClean()
 		})
+	}
+}
+
+// A key that has drifted wraps, unwraps and derives nothing either: with whoever made it extractable, the rest would leave.
+func TestDriftedKeyProtectsNothing(t *testing.T) {
+	b := newBench(t)
+	c := b.client("c")
+	kek := c.must(c.create(kmip.ObjectTypeSymmetricKey, at("Cryptographic Algorithm", enumValue(kmip.CryptographicAlgorithmAES)),
+		at("Cryptographic Length", intValue(int32(256))), activeNow(),
+		mask(kmip.CryptographicUsageMaskWrapKey|kmip.CryptographicUsageMaskUnwrapKey|kmip.CryptographicUsageMaskDeriveKey)))
+	c.ok(c.wrapWith(kek))
+	rec, err := b.s.meta.Get(context.Background(), kek)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.fake.Tell(hsmtest.Lie{Method: "Flags", Flags: func(f hsm.Flags) hsm.Flags {
+		f.Local = hsm.FlagFalse
+		return f
+	}})
+	if !b.s.noteDrift(object{rec}, hsm.Flags{Local: hsm.FlagFalse}) {
+		t.Fatal("the key has not drifted")
+	}
+	call := &kmip.Call{Version: kmip.V1_4, Caller: kmip.Caller{Client: rec.Owner}, Now: b.s.cfg.Clock()}
+	info := &kmip.EncryptionKeyInformation{UniqueIdentifier: kek,
+		CryptographicParameters: &kmip.CryptographicParameters{BlockCipherMode: kmip.BlockCipherModeNISTKeyWrap}}
+	_, err = b.s.wrapping(context.Background(), call, info)
+	wantReason(t, "wrap", err, kmip.ResultReasonGeneralFailure)
+	_, err = b.s.unwrapping(context.Background(), call, info)
+	wantReason(t, "unwrap", err, kmip.ResultReasonGeneralFailure)
+	_, err = b.s.bases(context.Background(), call, []string{kek})
+	wantReason(t, "derive", err, kmip.ResultReasonGeneralFailure)
+	_, err = b.s.signer(context.Background(), fips.Default(), &authority{priv: rec, public: &ecdsa.PublicKey{Curve: elliptic.P384()}})
+	wantReason(t, "sign certificates", err, kmip.ResultReasonGeneralFailure)
+	b.fake.Truth()
+	if _, err = b.s.wrapping(context.Background(), call, info); err != nil {
+		t.Errorf("wrap with a key that is as recorded again: %v", err)
+	}
+}
+
+// What was misread is found out at the next use, also of a key that nobody can get; and a key that was destroyed is drifted no more.
+func TestDriftEnds(t *testing.T) {
+	b := newBench(t)
+	c := b.client("c")
+	misread := c.aes(at("Extractable", boolValue(false)), at("Activation Date", timeValue(epoch)))
+	gone := c.aes()
+	b.fake.Tell(hsmtest.Lie{Method: "Flags", Flags: func(f hsm.Flags) hsm.Flags { f.Local = hsm.FlagFalse; return f }})
+	b.s.compareAll(context.Background())
+	if d := b.s.Health().Drifted; len(d) != 2 {
+		t.Fatalf("drifted: %+v, want two keys", d)
+	}
+	b.fake.Truth()
+	if _, err := c.encrypt(misread, encryptsCBC); err != nil {
+		t.Errorf("Encrypt with a key that is as recorded: %v", err)
+	}
+	c.ok(c.destroy(gone))
+	b.s.compareAll(context.Background())
+	if d := b.s.Health().Drifted; len(d) != 0 {
+		t.Errorf("drifted after all: %+v", d)
 	}
 }
 

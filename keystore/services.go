@@ -158,8 +158,8 @@ func (s *Store) usable(ctx context.Context, call *kmip.Call, sv *service) (objec
 	if err != nil {
 		return o, err
 	}
-	if s.drift.has(o.UID) {
-		return o, errDrifted()
+	if err := s.knownDrift(ctx, o); err != nil {
+		return o, err
 	}
 	if sv.protects && !o.get("Usage Limits").IsZero() {
 		if o, err = txOf(call).change(ctx, call); err != nil {

@@ -40,7 +40,7 @@ func (s *Store) wrapping(ctx context.Context, call *kmip.Call, info *kmip.Encryp
 	if err := s.allowKey(call, fips.Wrap, o); err != nil {
 		return nil, err
 	}
-	return s.wrapKey(call, fips.Wrap, o, info.CryptographicParameters)
+	return s.wrapKey(ctx, call, fips.Wrap, o, info.CryptographicParameters)
 }
 
 // unwrapping finds the key that registered Key Wrapping Data names. A key with the usage Wrap Key alone unwraps here, too:
@@ -72,7 +72,7 @@ func (s *Store) unwrapping(ctx context.Context, call *kmip.Call, info *kmip.Encr
 	if err := s.allowKey(call, fips.Unwrap, o); err != nil {
 		return nil, err
 	}
-	return s.wrapKey(call, fips.Unwrap, o, info.CryptographicParameters)
+	return s.wrapKey(ctx, call, fips.Unwrap, o, info.CryptographicParameters)
 }
 
 // mayProtect checks state, usage mask and dates for applying protection with a key (KMIP 1.4 section 3.22).
@@ -94,10 +94,13 @@ func (o object) mayProtect(call *kmip.Call, usage kmip.CryptographicUsageMask, w
 
 // wrapKey chooses the mechanism. Parameters of the request must match an instance of the key's Cryptographic Parameters,
 // if it has any; without parameters the instance with the lowest index is taken (KMIP 1.4 section 2.1.6).
-func (s *Store) wrapKey(call *kmip.Call, use fips.Use, o object, given *kmip.CryptographicParameters) (*wrapKey, error) {
+func (s *Store) wrapKey(ctx context.Context, call *kmip.Call, use fips.Use, o object, given *kmip.CryptographicParameters) (*wrapKey, error) {
 	r, on := ref(o.Handle)
 	if !on {
 		return nil, denied("the value of the wrapping key is not on this server")
+	}
+	if err := s.knownDrift(ctx, o); err != nil {
+		return nil, err
 	}
 	p, err := o.parameters(given)
 	if err != nil {
