@@ -30,6 +30,7 @@ type drifts struct {
 	again chan struct{} // holds one value when all keys are to be compared
 
 	mu    sync.Mutex
+	whole bool                      // all keys were compared once since the start; guarded by mu
 	known map[string]Drift          // guarded by mu
 	clean map[hsm.TokenID]time.Time // compared lately and found as recorded; guarded by mu
 }
@@ -75,6 +76,19 @@ func (d *drifts) has(uid string) bool {
 	defer d.mu.Unlock()
 	_, ok := d.known[uid]
 	return ok
+}
+
+// compared tells that all keys were compared since the start: no drift is known before only because nobody looked.
+func (d *drifts) compared() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.whole
+}
+
+func (d *drifts) setCompared() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.whole = true
 }
 
 // drop forgets a key that is destroyed.
@@ -202,6 +216,7 @@ func (s *Store) compareAll(ctx context.Context) {
 		}
 		return
 	}
+	s.drift.setCompared()
 	// A key that was destroyed since is nobody's risk any more. One that is missing on the token stays.
 	for _, d := range s.drift.list() {
 		if rec, err := s.meta.Get(ctx, d.UID); isNotFound(err) || err == nil && rec.Phase != metadata.PhaseLive {

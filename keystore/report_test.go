@@ -69,6 +69,23 @@ func (b *bench) report() (*EvidenceReport, *evidence.Verified) {
 	return r, v
 }
 
+// That nobody compared the flags of the keys is not that none of them drifted.
+func TestReportBeforeFlagsAreCompared(t *testing.T) {
+	b := reportBench(t)
+	if _, err := b.s.SelfTest(context.Background(), "start"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the comparison after the self-test", b.s.drift.compared)
+	b.s.drift.mu.Lock()
+	b.s.drift.whole = false
+	b.s.drift.mu.Unlock()
+	_, v := b.report()
+	d := v.Document
+	if d.SelfTests.Drifted != nil || d.Verdict.Compliant || !slices.ContainsFunc(d.Unknown, func(m evidence.Missing) bool { return m.What == "self_tests.drifted" }) {
+		t.Errorf("drifted %v, verdict %+v, unknown %v", d.SelfTests.Drifted, d.Verdict, d.Unknown)
+	}
+}
+
 func TestReport(t *testing.T) {
 	b := reportBench(t)
 	c := b.client("one")
@@ -77,6 +94,7 @@ func TestReport(t *testing.T) {
 	if _, err := b.s.SelfTest(context.Background(), "start"); err != nil {
 		t.Fatal(err)
 	}
+	b.s.compareAll(context.Background())
 	first, v := b.report()
 	d := v.Document
 	if d.Serial != 1 || d.PreviousSHA256 != "" || !d.Generated.Equal(epoch) || first.Serial != 1 {

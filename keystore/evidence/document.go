@@ -175,7 +175,7 @@ type SelfTest struct {
 	Passed  bool         `json:"passed"`
 	Results []TestResult `json:"results"`
 	Blocked []string     `json:"blocked"` // mechanisms that failed and are not used
-	Drifted []string     `json:"drifted"` // keys whose flags on the token are not those recorded
+	Drifted []string     `json:"drifted"` // keys whose flags on the token are not those recorded; null: not compared yet
 }
 
 // TestResult is one test.

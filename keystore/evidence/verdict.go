@@ -26,6 +26,7 @@ func (d *Document) Judge() {
 	default:
 		not(!t.Passed, "self-tests of the token failed or were not finished")
 		not(len(t.Blocked) > 0, "mechanisms are blocked after failed self-tests: %s", strings.Join(t.Blocked, ", "))
+		not(t.Drifted == nil, "the flags of the keys on the token have not been compared with the records yet")
 		not(len(t.Drifted) > 0, "%d keys have other flags on the token than recorded", len(t.Drifted))
 	}
 	not(d.Pairwise != nil && d.Pairwise.Failures > 0, "pairwise consistency tests failed")
