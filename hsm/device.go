@@ -18,9 +18,10 @@ type device struct {
 	cfg     Config
 	log     zerolog.Logger
 	p11     *module
-	owner   *crypto11.Context // initialised the module, logged in and will finalise it
-	release func()            // gives the module back to this process
-	info    Info
+	owner   *crypto11.Context    // initialised the module, logged in and will finalise it
+	release func()               // gives the module back to this process
+	info    Info                 // as Open found it
+	present atomic.Pointer[Info] // who the token is since it came back; nil before
 	traits  traits
 
 	pool      *pool
@@ -238,7 +239,13 @@ func (w *work) vacant(refs ...Ref) error {
 }
 
 // Info implements Token.
-func (d *device) Info() Info { return d.info }
+func (d *device) Info() Info {
+	info := d.info
+	if now := d.present.Load(); now != nil {
+		info.Manufacturer, info.Model, info.Firmware, info.Identity = now.Manufacturer, now.Model, now.Firmware, now.Identity
+	}
+	return info
+}
 
 // Counters implements Token.
 func (d *device) Counters() map[string]Counter { return d.p11.counted() }

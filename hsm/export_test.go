@@ -208,3 +208,10 @@ func NumberOfVerdicts() int { return len(verdicts) }
 
 // SessionsInUse is how many pooled sessions are lent now.
 func SessionsInUse(tok Token) int { return len(tok.(*device).pool.slots) }
+
+// OtherFirmware makes the token one that had other firmware when it was opened.
+func OtherFirmware(t testing.TB, tok Token) {
+	t.Helper()
+	d := tok.(*device)
+	d.info.Firmware, d.info.Identity.FirmwareVersion = "0.0", "0.0"
+}

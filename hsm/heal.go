@@ -148,6 +148,9 @@ func (d *device) reconnect() error {
 	if err := d.p11.login(anchor, d.cfg.PIN); err != nil {
 		return err
 	}
+	if err := d.identifyAgain(token); err != nil {
+		return err
+	}
 	d.gen.Add(1)
 	d.objects.reset()
 	d.replaceTransport(nil)
@@ -156,6 +159,25 @@ func (d *device) reconnect() error {
 	}
 	_, err = d.enumerate(anchor, func(f func() error) error { return f() })
 	return err
+}
+
+// identifyAgain reads who the token is: what came back under the same label and serial number can have other firmware, which its
+// certificate does not cover.
+func (d *device) identifyAgain(token TokenSummary) error {
+	raw, err := d.p11.tokenInfo(token.Slot)
+	if err != nil {
+		return err
+	}
+	lib, err := d.p11.ctx.GetInfo()
+	if err := d.p11.result("C_GetInfo", err); err != nil {
+		return err
+	}
+	now := &Info{Manufacturer: token.Manufacturer, Model: token.Model, Firmware: token.Firmware}
+	if now.Identity, err = d.p11.identify(token.Slot, raw, lib); err != nil {
+		return err
+	}
+	d.present.Store(now)
+	return nil
 }
 
 // flush closes idle sessions, dead ones among them.

@@ -53,6 +53,25 @@ func openWith(t *testing.T, change func(*hsm.Config)) (hsm.Token, hsm.Config) {
 	return tok, cfg
 }
 
+// A token that comes back with other firmware says so: certificates cover versions.
+func TestIdentityAfterHealing(t *testing.T) {
+	tok := hsmtest.NewSoftHSM(t)
+	want := tok.Info()
+	hsm.OtherFirmware(t, tok)
+	if tok.Info().Firmware == want.Firmware {
+		t.Fatal("the firmware is the same")
+	}
+	hsm.FinalizeBehind(t, tok)
+	if _, err := tok.Random(t.Context(), 8); err != nil {
+		t.Fatal(err)
+	}
+	got := tok.Info()
+	if got.Firmware != want.Firmware || got.Identity.FirmwareVersion != want.Identity.FirmwareVersion || got.Label != want.Label ||
+		len(got.Identity.Mechanisms) != len(want.Identity.Mechanisms) || got.Capabilities.Transport != want.Capabilities.Transport {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
 // TestHealing breaks the token in every way that PKCS#11 has names for and wants the next call to succeed.
 func TestHealing(t *testing.T) {
 	tok := hsmtest.NewSoftHSM(t)

@@ -6,7 +6,8 @@ import (
 	p11 "github.com/miekg/pkcs11"
 )
 
-// Identity is what library, slot and token say of themselves (PKCS#11 3.0 sections 3.1 to 3.5), read once by Open.
+// Identity is what library, slot and token say of themselves (PKCS#11 3.0 sections 3.1 to 3.5), read by
+// Open, and again when the token comes back after it was lost.
 type Identity struct {
 	Cryptoki            string `json:"cryptoki"` // version of the standard
 	LibraryManufacturer string `json:"library_manufacturer"`

@@ -112,7 +112,7 @@ func (s *Store) validations() []kmip.ValidationInformation {
 			ValidationVersionMajor: major, ValidationVersionMinor: ptr(int32(0)), ValidationType: kind, ValidationLevel: int32(level),
 			ValidationCertificateIdentifier: ptr(number), ValidationCertificateURI: ptr(uri)})
 	}
-	token := s.cfg.Evidence.Token
+	token := s.tokenMatch()
 	if c := token.Certificate; c != nil && c.StatusAt(now) == "active" && len(token.Unvalidated) == 0 {
 		kind := kmip.ValidationTypeUnspecified
 		if token.Facts.HardwareSlot {

@@ -243,7 +243,7 @@ func (s *Store) reportModules(d *evidence.Document, now time.Time) {
 		return
 	}
 	info := s.token.Info()
-	id, match := info.Identity, s.cfg.Evidence.Token
+	id, match := info.Identity, s.tokenMatch()
 	t := &evidence.Token{Library: s.cfg.Report.Library,
 		LibrarySHA256: orUnknown(d, "token.library_sha256", s.cfg.Report.LibrarySHA256, "the file of the module cannot be read"),
 		LibraryInfo:   info.Library, Manufacturer: info.Manufacturer, Model: info.Model, Firmware: info.Firmware, Hardware: id.HardwareVersion,

@@ -69,6 +69,30 @@ func (b *bench) report() (*EvidenceReport, *evidence.Verified) {
 	return r, v
 }
 
+// A certificate that covered the token at the start says nothing of one that came back with other firmware.
+func TestReportOfAnotherToken(t *testing.T) {
+	b := reportBench(t)
+	info := b.fake.Info()
+	at := &b.s.cfg.Evidence.Token
+	at.Facts.Manufacturer, at.Facts.Model = info.Manufacturer, info.Model
+	at.Facts.Hardware, at.Facts.Firmware = info.Identity.HardwareVersion, info.Identity.FirmwareVersion
+	_, v := b.report()
+	if v.Document.Token.Certificate == nil || len(b.s.validations()) != 2 {
+		t.Fatalf("the token as it was checked: %+v", v.Document.Token)
+	}
+	at.Facts.Firmware = "0.9"
+	_, v = b.report()
+	if v.Document.Token.Certificate != nil || v.Document.Verdict.Compliant || !strings.Contains(strings.Join(v.Document.Token.Unvalidated, " "), "since it came back") {
+		t.Errorf("got %+v, %+v", v.Document.Token.Certificate, v.Document.Token.Unvalidated)
+	}
+	if n := len(b.s.validations()); n != 1 {
+		t.Errorf("Query tells of %d validations, want that of Go's module alone", n)
+	}
+	if m := b.s.Facts().Token; m.Certificate != nil {
+		t.Errorf("status: %+v", m)
+	}
+}
+
 // That nobody compared the flags of the keys is not that none of them drifted.
 func TestReportBeforeFlagsAreCompared(t *testing.T) {
 	b := reportBench(t)

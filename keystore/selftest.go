@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"time"
 
 	"kmipd/fips"
@@ -209,5 +210,27 @@ type Facts struct {
 
 // Facts may be called at any time.
 func (s *Store) Facts() Facts {
-	return Facts{s.policy.Name(), s.cfg.Evidence, s.token.Info().Identity, s.Health()}
+	e := s.cfg.Evidence
+	e.Token = s.tokenMatch()
+	return Facts{s.policy.Name(), e, s.token.Info().Identity, s.Health()}
+}
+
+// tokenMatch is what the check of the token at the start came to. It is void for a token that came back as another one, such as
+// with other firmware: what covers that, the next start finds.
+func (s *Store) tokenMatch() fips.TokenMatch {
+	m := s.cfg.Evidence.Token
+	f := m.Facts
+	if s.token == nil || f.Model == "" {
+		return m
+	}
+	info := s.token.Info()
+	now := f
+	now.Manufacturer, now.Model, now.Hardware, now.Firmware = info.Manufacturer, info.Model, info.Identity.HardwareVersion, info.Identity.FirmwareVersion
+	if now == f {
+		return m
+	}
+	m.Facts, m.Certificate, m.Status = now, nil, "none"
+	m.Unvalidated = append(slices.Clone(m.Unvalidated), fmt.Sprintf("the token is %s %s with firmware %s and hardware %s since it came back, and was checked as %s %s with %s and %s: restart the server",
+		now.Manufacturer, now.Model, now.Firmware, now.Hardware, f.Manufacturer, f.Model, f.Firmware, f.Hardware))
+	return m
 }
