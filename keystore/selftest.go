@@ -230,7 +230,8 @@ func (s *Store) tokenMatch() fips.TokenMatch {
 		return m
 	}
 	m.Facts, m.Certificate, m.Status = now, nil, "none"
-	m.Unvalidated = append(slices.Clone(m.Unvalidated), fmt.Sprintf("the token is %s %s with firmware %s and hardware %s since it came back, and was checked as %s %s with %s and %s: restart the server",
+	m.Unvalidated = append(slices.Clone(m.Unvalidated), fmt.Sprintf(
+		"the token is %s %s with firmware %s and hardware %s since it came back, and was checked as %s %s with %s and %s: restart the server",
 		now.Manufacturer, now.Model, now.Firmware, now.Hardware, f.Manufacturer, f.Model, f.Firmware, f.Hardware))
 	return m
 }

@@ -202,6 +202,16 @@ func TestSecureModuleDefault(t *testing.T) {
 	}
 }
 
+// A self-test by hand has as long as one by schedule: 5 minutes, and the one that it waits for.
+func TestPatience(t *testing.T) {
+	if got := patience("fips/selftest"); got < 10*time.Minute {
+		t.Errorf("fips selftest waits %s", got)
+	}
+	if got := patience("fips/status"); got > time.Minute {
+		t.Errorf("fips status waits %s", got)
+	}
+}
+
 func TestSelfTestSettings(t *testing.T) {
 	file := func(text string) string {
 		path := filepath.Join(t.TempDir(), "tokens.toml")

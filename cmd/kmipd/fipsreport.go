@@ -60,8 +60,8 @@ var reportCommands = map[string]func(context.Context, *keystore.Store, []byte) (
 	},
 }
 
-// slowCommands walk all records. The rest answers within a minute.
-var slowCommands = map[string]bool{"fips/report": true, "fips/inventory": true}
+// slowCommands walk all records, or wait for the token again and again. The rest answers within a minute.
+var slowCommands = map[string]bool{"fips/report": true, "fips/inventory": true, "fips/selftest": true}
 
 // patience is how long a command on the administrators' socket may take.
 func patience(command string) time.Duration {
