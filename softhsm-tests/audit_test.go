@@ -162,12 +162,12 @@ func TestAuditTrail(t *testing.T) {
 	if _, err := message.Do(c, message.Destroy(uid)); err != nil {
 		t.Fatal(err)
 	}
-	if out, code := verifyTrail(t, dir, key, "--live"); code != 0 {
-		t.Errorf("while the server runs: exit code %d\n%s", code, out)
-	}
 	head, code := harness.Run(t, "audit", "head", "--dir", dir)
 	if code != 0 {
 		t.Fatalf("kmipd audit head: exit code %d", code)
+	}
+	if out, code := verifyTrail(t, dir, key, "--live"); code != 0 {
+		t.Errorf("while the server runs: exit code %d\n%s", code, out)
 	}
 	if _, code := harness.Run(t, "client", "add", "other", "--dir", dir); code != 0 {
 		t.Errorf("kmipd client add: exit code %d", code)

@@ -49,7 +49,7 @@ func runAudit(ctx context.Context, s streams, args []string) error {
 	f.StringVar(&c.head, "head", "", "head file (default: head.json beside the files of --dir)")
 	f.StringArrayVar(&c.expect, "expect", nil, "NUMBER:HASH of a record that is known from earlier")
 	f.StringVar(&c.at, "at", "", "when the files were copied, RFC 3339 (default: now)")
-	f.BoolVar(&c.live, "live", false, "the end may be open: the server goes on writing")
+	f.BoolVar(&c.live, "live", false, "the last line may be half written: the server goes on writing")
 	f.BoolVar(&c.partial, "partial", false, "the beginning may be missing")
 	f.BoolVar(&c.json, "json", false, "print JSON")
 	f.StringVar(&c.format, "format", "jsonl", "jsonl, syslog or cef")

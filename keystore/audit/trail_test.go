@@ -324,7 +324,16 @@ func TestVerifyEnds(t *testing.T) {
 	if r := tr.verify(at(11 * time.Minute)); len(r.Problems) != 1 || r.Problems[0].Kind != Truncated {
 		t.Errorf("after the promised time: %v", r.Problems)
 	}
-	tr.sound(at(11*time.Minute), live)
+	tr.sound(at(5*time.Minute), live)
+	if r := tr.verify(at(11*time.Minute), live); len(r.Problems) != 1 || r.Problems[0].Kind != Truncated {
+		t.Errorf("after the promised time, of a server that goes on: %v", r.Problems)
+	}
+	forged := newTrail(t)
+	forged.operations(3)
+	forged.flush(false)
+	if r := forged.verify(at(0), live); len(r.Problems) == 0 {
+		t.Error("a trail that nobody signed passes as that of a server that goes on")
+	}
 
 	// Started again after a crash: the trail goes on, and closes.
 	tr.now = noon.Add(time.Hour)

@@ -23,7 +23,9 @@ type Check struct {
 	Key    *ecdsa.PublicKey
 	Latest *Signature           // of a head file, or nil
 	Known  []metadata.AuditHead // ends of the chain that the auditor kept from earlier
-	// Partial accepts a trail whose beginning is not there; Live one whose end is open, because the server goes on writing.
+	// Partial accepts a trail whose beginning is not there; Live one whose last line is not whole, because the server goes on
+	// writing. The promise of its last checkpoint must not be over even so: else whoever can write the files could put others
+	// in their place.
 	Partial, Live bool
 	Now           time.Time
 }
@@ -348,12 +350,9 @@ func (v *verifier) beginning() {
 
 // end judges the end of the trail by the last checkpoint.
 func (v *verifier) end() {
+	// A server that goes on keeps its promise: Live excuses neither.
 	open := func(format string, args ...any) {
-		if v.Live {
-			v.note(format, args...)
-		} else {
-			v.add(Problem{Seq: v.Last + 1, Kind: Truncated, Text: fmt.Sprintf(format, args...)})
-		}
+		v.add(Problem{Seq: v.Last + 1, Kind: Truncated, Text: fmt.Sprintf(format, args...)})
 	}
 	if v.newest == nil {
 		open("there is no good checkpoint: nothing shows that the records are what the server wrote")
