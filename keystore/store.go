@@ -145,6 +145,9 @@ func (s *Store) Start(ctx context.Context) (err error) {
 	if err := s.checkToken(ctx); err != nil {
 		return err
 	}
+	if err := s.checkClock(ctx); err != nil {
+		return err
+	}
 	if err := s.checkMode(ctx); err != nil {
 		return err
 	}
@@ -241,6 +244,9 @@ func (s *Store) materialise(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		}
+		if err := s.noteClock(ctx); err != nil && ctx.Err() == nil {
+			s.log.Error().Err(err).Msg("keeping the time")
 		}
 		s.streams.sweep()
 		s.sweepJobs(ctx)
