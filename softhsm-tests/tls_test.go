@@ -122,9 +122,17 @@ func (s *tlsSite) client(cert *tls.Certificate, changes ...func(*tls.Config)) *t
 	return c
 }
 
-// ask makes a connection and sends a Query. It returns the client's address, and whether a KMIP answer came.
-func (s *tlsSite) ask(t *testing.T, policy string, config *tls.Config) (local string, state tls.ConnectionState, err error) {
+// attempt is a connection as the log tells of it. The kernel may give the port of an earlier one again, also on another
+// listener, so the log counts from where it ended before the attempt.
+type attempt struct {
+	local  string
+	before int // octets of log
+}
+
+// ask makes a connection and sends a Query. It returns the attempt, and whether a KMIP answer came.
+func (s *tlsSite) ask(t *testing.T, policy string, config *tls.Config) (a attempt, state tls.ConnectionState, err error) {
 	t.Helper()
+	a.before = len(s.Output())
 	raw, err := net.DialTimeout("tcp", s.Listeners[policy], 10*time.Second)
 	if err != nil {
 		t.Fatal(err)
@@ -132,12 +140,12 @@ func (s *tlsSite) ask(t *testing.T, policy string, config *tls.Config) (local st
 	defer raw.Close()
 	raw.SetDeadline(time.Now().Add(20 * time.Second))
 	c := tls.Client(raw, config)
-	local = raw.LocalAddr().String()
+	a.local = raw.LocalAddr().String()
 	if err := c.Handshake(); err != nil {
-		return local, state, err
+		return a, state, err
 	}
 	if _, err := c.Write(rawttlv.MustEncode(message.Request(message.Query()))); err != nil {
-		return local, state, err
+		return a, state, err
 	}
 	var header [8]byte
 	_, err = io.ReadFull(c, header[:])
@@ -145,25 +153,25 @@ func (s *tlsSite) ask(t *testing.T, policy string, config *tls.Config) (local st
 	if errors.As(err, &timeout) && timeout.Timeout() {
 		t.Errorf("%s: the connection hangs", policy)
 	}
-	return local, c.ConnectionState(), err
+	return a, c.ConnectionState(), err
 }
 
 var ruleField = regexp.MustCompile(`rule="?([a-z0-9-]+)`)
 
-// refusal waits for the log line about a connection, and returns its rule.
-func (s *tlsSite) refusal(t *testing.T, local string) (rule, line string) {
+// refusal waits for the log line about an attempt, and returns its rule.
+func (s *tlsSite) refusal(t *testing.T, a attempt) (rule, line string) {
 	t.Helper()
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		lines := bufio.NewScanner(strings.NewReader(s.Output()))
+		lines := bufio.NewScanner(strings.NewReader(s.Output()[a.before:]))
 		for lines.Scan() {
-			if strings.Contains(lines.Text(), local) && strings.Contains(lines.Text(), "no connection") {
+			if strings.Contains(lines.Text(), "remote="+a.local) && strings.Contains(lines.Text(), "no connection") {
 				if m := ruleField.FindStringSubmatch(lines.Text()); m != nil {
 					return m[1], lines.Text()
 				}
 			}
 		}
 	}
-	t.Errorf("no log line tells why %s was refused", local)
+	t.Errorf("no log line tells why %s was refused", a.local)
 	return "", ""
 }
 
@@ -264,7 +272,7 @@ func TestTLSMatrix(t *testing.T) {
 				if change == nil {
 					change = func(c *tls.Config) { c.CurvePreferences = groups }
 				}
-				local, _, err := s.ask(t, policy, s.client(c.cert, change))
+				asked, _, err := s.ask(t, policy, s.client(c.cert, change))
 				want := slices.Contains(strings.Fields(c.good), policy)
 				if (err == nil) != want {
 					t.Fatalf("got %v, want accepted %t", err, want)
@@ -272,7 +280,7 @@ func TestTLSMatrix(t *testing.T) {
 				if want {
 					return
 				}
-				rule, line := s.refusal(t, local)
+				rule, line := s.refusal(t, asked)
 				if c.rule != "" && rule != c.rule {
 					t.Errorf("refused by %s, want %s: %s", rule, c.rule, line)
 				}
@@ -289,12 +297,12 @@ func TestTLSMatrix(t *testing.T) {
 	offer(t, tls.TLS_AES_128_GCM_SHA256, tls.TLS_AES_256_GCM_SHA384) // of which crypto/tls as a server takes the first
 	for policy, want := range map[string]bool{"default": true, "fips140": true, "cnsa1": false, "cnsa2": false} {
 		s := sites[policy]
-		local, _, err := s.ask(t, policy, s.client(s.good, with(tls13, 0, tls.SecP384r1MLKEM1024, tls.CurveP384)))
+		asked, _, err := s.ask(t, policy, s.client(s.good, with(tls13, 0, tls.SecP384r1MLKEM1024, tls.CurveP384)))
 		if (err == nil) != want {
 			t.Errorf("%s: AES-128 in TLS 1.3: got %v, want accepted %t", policy, err, want)
 		}
 		if !want {
-			if rule, line := s.refusal(t, local); rule != "cipher-suite" {
+			if rule, line := s.refusal(t, asked); rule != "cipher-suite" {
 				t.Errorf("%s: %s", policy, line)
 			}
 		}
@@ -360,10 +368,10 @@ func TestTLSRevokedWhileConnected(t *testing.T) {
 		if _, err := message.Do(c, message.Query()); err == nil || message.ReasonOf(err) != 0 {
 			t.Errorf("%s: the connection goes on: %v", policy, err)
 		}
-		local, _, err := s.ask(t, policy, s.client(victim))
+		asked, _, err := s.ask(t, policy, s.client(victim))
 		if err == nil {
 			t.Errorf("%s: the next handshake was accepted", policy)
-		} else if rule, line := s.refusal(t, local); rule != "revocation" {
+		} else if rule, line := s.refusal(t, asked); rule != "revocation" {
 			t.Errorf("%s: %s", policy, line)
 		}
 		if _, err := message.Do(other, message.Query()); err != nil {
@@ -377,9 +385,9 @@ func TestTLSExpiredList(t *testing.T) {
 	s := newTLSSite(t)
 	put(t, s.f384.crl(time.Now().Add(-time.Hour), s.revokedLeaf.Leaf), s.dir, "pki", "crl", "f.crl")
 	for end := time.Now().Add(15 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		local, _, err := s.ask(t, "suiteb192", s.client(s.good))
+		asked, _, err := s.ask(t, "suiteb192", s.client(s.good))
 		if err != nil {
-			if rule, line := s.refusal(t, local); rule != "revocation" || !strings.Contains(line, "expired") {
+			if rule, line := s.refusal(t, asked); rule != "revocation" || !strings.Contains(line, "expired") {
 				t.Errorf("got %s", line)
 			}
 			break
