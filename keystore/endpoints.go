@@ -108,19 +108,14 @@ func checkEndpoint(e *metadata.Endpoint) error {
 
 // Endpoint tells about a client's endpoint and its queue.
 func (s *Store) Endpoint(ctx context.Context, client string) (EndpointStatus, error) {
-	c, err := s.meta.Client(ctx, client)
-	switch {
-	case isNotFound(err):
-		return EndpointStatus{}, fmt.Errorf("client %q does not exist", client)
-	case err != nil:
+	e, err := s.endpointOf(ctx, client)
+	if err != nil {
 		return EndpointStatus{}, err
-	case c.Endpoint == nil:
-		return EndpointStatus{}, fmt.Errorf("client %q has no endpoint", client)
 	}
 	if st, ok := s.post.status(client); ok {
 		return st, nil
 	}
-	st := EndpointStatus{Endpoint: *c.Endpoint}
+	st := EndpointStatus{Endpoint: *e}
 	err = s.meta.Deliveries(ctx, func(d *metadata.Delivery) error {
 		if d.Client == client {
 			st.Queued++
@@ -132,15 +127,10 @@ func (s *Store) Endpoint(ctx context.Context, client string) (EndpointStatus, er
 
 // Put queues objects of a client for its endpoint. All of them are queued, or none.
 func (s *Store) Put(ctx context.Context, client string, uids []string) error {
-	c, err := s.meta.Client(ctx, client)
-	switch {
-	case isNotFound(err):
-		return fmt.Errorf("client %q does not exist", client)
-	case err != nil:
+	if _, err := s.endpointOf(ctx, client); err != nil {
 		return err
-	case c.Endpoint == nil:
-		return fmt.Errorf("client %q has no endpoint", client)
-	case len(uids) == 0:
+	}
+	if len(uids) == 0 {
 		return errors.New("no Unique Identifier is given")
 	}
 	b := &metadata.Batch{}

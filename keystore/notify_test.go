@@ -25,6 +25,7 @@ type mailbox struct {
 	down   bool          // cannot be reached
 	refuse bool          // answers with a failure
 	slow   chan struct{} // an attempt takes until it is closed
+	says   ttlv.Item     // the answer
 	tries  int
 }
 
@@ -33,12 +34,13 @@ type letter struct {
 	op    kmip.Operation
 	uid   string
 	attrs map[string]ttlv.Item
+	root  ttlv.Item // the whole payload
 	body  ttlv.Item
 	put   kmip.PutFunction
 	old   string
 }
 
-func (m *mailbox) Carry(ctx context.Context, _ metadata.Endpoint, op kmip.Operation, payload []byte) (bool, error) {
+func (m *mailbox) Carry(ctx context.Context, _ metadata.Endpoint, op kmip.Operation, payload []byte) (ttlv.Item, bool, error) {
 	m.mu.Lock()
 	m.tries++
 	down, slow := m.down, m.slow
@@ -47,17 +49,18 @@ func (m *mailbox) Carry(ctx context.Context, _ metadata.Endpoint, op kmip.Operat
 		select {
 		case <-slow:
 		case <-ctx.Done():
-			return false, ctx.Err()
+			return ttlv.Item{}, false, ctx.Err()
 		}
 	}
 	if down {
-		return false, errors.New("connection refused")
+		return ttlv.Item{}, false, errors.New("connection refused")
 	}
 	l := letter{op: op, attrs: map[string]ttlv.Item{}}
 	root, err := ttlv.Parse(slices.Clone(payload), ttlv.DefaultLimits)
 	if err != nil {
 		panic(err)
 	}
+	l.root = root
 	for it := range root.Members {
 		switch it.Tag {
 		case kmip.TagUniqueIdentifier:
@@ -80,9 +83,9 @@ func (m *mailbox) Carry(ctx context.Context, _ metadata.Endpoint, op kmip.Operat
 	defer m.mu.Unlock()
 	m.got = append(m.got, l)
 	if m.refuse {
-		return true, errors.New("refused")
+		return m.says, true, errors.New("refused")
 	}
-	return true, nil
+	return m.says, true, nil
 }
 
 func (m *mailbox) set(change func(*mailbox)) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"kmipd/kmip"
+	"kmipd/kmip/ttlv"
 	"kmipd/metadata"
 )
 
@@ -16,9 +17,9 @@ import (
 // never waits for one: all that it does is to write the message with its change.
 
 // Courier carries a message to an endpoint. answered says that the endpoint got it and answered, whatever the answer was:
-// then it is not sent again.
+// then it is not sent again. The answer is the Response Payload, if there is one.
 type Courier interface {
-	Carry(ctx context.Context, e metadata.Endpoint, op kmip.Operation, payload []byte) (answered bool, err error)
+	Carry(ctx context.Context, e metadata.Endpoint, op kmip.Operation, payload []byte) (answer ttlv.Item, answered bool, err error)
 }
 
 const (

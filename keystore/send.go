@@ -93,7 +93,7 @@ func (s *Store) sendOne(ctx context.Context, b *box, e metadata.Endpoint, seq ui
 		s.drop(ctx, b, seq, err)
 		return nil
 	}
-	answered, err := s.cfg.Courier.Carry(ctx, e, d.Operation, payload)
+	_, answered, err := s.cfg.Courier.Carry(ctx, e, d.Operation, payload)
 	if !answered {
 		return err
 	}

@@ -2,6 +2,7 @@ package softhsmtests
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -162,7 +163,8 @@ func (r *runner) play(t *testing.T, c message.Exchanger, from *endpoint, session
 			time.Sleep(r.pause(exchanges[i-1].Response, x.Response) / waitHurry)
 		}
 		if from != nil && r.pushed(x.Request) {
-			if err := r.take(t, from, session, x); err != nil {
+			asked := r.asked(t, from, x.Request)
+			if err := errors.Join(r.take(t, from, session, x), <-asked); err != nil {
 				return fmt.Errorf("exchange %d of %d: %w", i+1, len(exchanges), err)
 			}
 			continue
@@ -192,10 +194,41 @@ func (r *runner) play(t *testing.T, c message.Exchanger, from *endpoint, session
 func (r *runner) pushed(request *rawttlv.Node) bool {
 	operation := r.reg.MustTag("Operation")
 	switch r.reg.ValueName(operation, rawttlv.Enumeration, request.Find(r.reg.MustTag("BatchItem"), operation).Enum()) {
-	case "Notify", "Put":
+	case "Notify", "Put", "Query", "DiscoverVersions":
 		return true
 	}
 	return false
+}
+
+// asked has an administrator make the server send the request of a case, if it is not one that the server sends by itself. The
+// channel tells what came of it, once the request is answered.
+func (r *runner) asked(t *testing.T, from *endpoint, request *rawttlv.Node) <-chan error {
+	done := make(chan error, 1)
+	name := func(tag string, n *rawttlv.Node) string {
+		return r.reg.ValueName(r.reg.MustTag(tag), rawttlv.Enumeration, n.Enum())
+	}
+	item := request.Find(r.reg.MustTag("BatchItem"))
+	var args []string
+	switch name("Operation", item.Find(r.reg.MustTag("Operation"))) {
+	case "Query":
+		args = []string{"query"}
+		for _, f := range item.Find(r.reg.MustTag("RequestPayload")).Children {
+			args = append(args, "--function", name("QueryFunction", f))
+		}
+	case "DiscoverVersions":
+		args = []string{"discover-versions"}
+	default:
+		done <- nil
+		return done
+	}
+	go func() {
+		out, err := from.manage(args[0], args[1:]...)
+		if err == nil && !strings.Contains(string(out), ": ") {
+			err = fmt.Errorf("kmipd client %v shows no answer: %q", args, out)
+		}
+		done <- err
+	}()
+	return done
 }
 
 // take plays the client in an exchange that the server begins.

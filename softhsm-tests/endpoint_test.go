@@ -5,7 +5,9 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -17,6 +19,8 @@ import (
 // endpoint is where a client takes what the server sends by itself: Notify and Put.
 type endpoint struct {
 	conns chan *harness.Conn
+	// manage runs a kmipd client command for the endpoint's client. It may be called by any goroutine.
+	manage func(command string, args ...string) ([]byte, error)
 }
 
 // newEndpoint listens, and registers the endpoint with the server for the client of kmipd dev. It is removed with the test.
@@ -39,7 +43,7 @@ func newEndpoint(t *testing.T, s *harness.Server, version string) *endpoint {
 	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[1]}), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	e := &endpoint{make(chan *harness.Conn, 100)}
+	e := &endpoint{conns: make(chan *harness.Conn, 100)}
 	go func() {
 		for {
 			c, err := l.Accept()
@@ -49,9 +53,17 @@ func newEndpoint(t *testing.T, s *harness.Server, version string) *endpoint {
 			e.conns <- &harness.Conn{Conn: c}
 		}
 	}()
+	binary := harness.Binary(t)
+	e.manage = func(command string, args ...string) ([]byte, error) {
+		out, err := exec.Command(binary, append([]string{"client", command, "dev", "--dir", s.Dir}, args...)...).CombinedOutput()
+		if err != nil {
+			err = fmt.Errorf("kmipd client %s %v: %w: %s", command, args, err, out)
+		}
+		return out, err
+	}
 	manage := func(args ...string) {
-		if _, code := harness.Run(t, append([]string{"client", "endpoint", "dev", "--dir", s.Dir}, args...)...); code != 0 {
-			t.Fatalf("kmipd client endpoint %v: exit code %d", args, code)
+		if _, err := e.manage("endpoint", args...); err != nil {
+			t.Error(err)
 		}
 	}
 	manage("--address", l.Addr().String(), "--ca", ca, "--kmip-version", version, "--notify", "all", "--put-new")

@@ -35,6 +35,7 @@ type clientRequest struct {
 	ID           string                      `json:"id,omitempty"` // of a job
 	Endpoint     *metadata.Endpoint          `json:"endpoint,omitempty"`
 	UIDs         []string                    `json:"unique_identifiers,omitempty"`
+	Functions    []string                    `json:"functions,omitempty"` // of Query
 }
 
 // removed tells what became of a removed client's objects.
@@ -114,6 +115,8 @@ kmipd client credential NAME --device FIELD=VALUE[,...] [--password-file FILE]
                              fields: serial, device, network, machine, media
 kmipd client endpoint NAME [--address HOST:PORT --ca FILE [--server-name NAME] [--kmip-version 1.4]
                              [--notify others|all|none] [--put-new] | --remove]   (shows it without flags)
+kmipd client query NAME [--function LIST]   (asks the client's endpoint what it can do)
+kmipd client discover-versions NAME         (asks it which versions it speaks)
 kmipd client pending | accept FINGERPRINT NAME | reject FINGERPRINT
 
 Give --dir or --config to find the server; it may run or not.
@@ -126,6 +129,7 @@ type clientFlags struct {
 	subject, ca, user, device, passwords string
 	json                                 bool
 	ep                                   endpointFlags
+	functions                            []string
 }
 
 func runClient(ctx context.Context, s streams, args []string) error {
@@ -145,6 +149,7 @@ func runClient(ctx context.Context, s streams, args []string) error {
 	f.StringVar(&c.user, "username", "", "KMIP username")
 	f.StringVar(&c.device, "device", "", "KMIP device credential")
 	f.StringVar(&c.passwords, "password-file", "", "file with the credential's password")
+	f.StringSliceVar(&c.functions, "function", nil, "query: list of what to ask, such as operations,profiles (default all that the endpoint's version has)")
 	f.BoolVar(&c.json, "json", false, "print JSON")
 	if err := parse(f, args, 3); err != nil {
 		return err
@@ -160,7 +165,7 @@ func runClient(ctx context.Context, s streams, args []string) error {
 }
 
 func (c *clientFlags) dispatch(ctx context.Context, s streams, f *pflag.FlagSet, sub string, rest []string) error {
-	wantArgs := map[string]int{"add": 1, "list": 0, "show": 1, "remove": 1, "certificate": 1, "uncertify": 2, "require": 2, "group": 2, "credential": 1, "endpoint": 1, "pending": 0, "accept": 2, "reject": 1}
+	wantArgs := map[string]int{"add": 1, "list": 0, "show": 1, "remove": 1, "certificate": 1, "uncertify": 2, "require": 2, "group": 2, "credential": 1, "endpoint": 1, "query": 1, "discover-versions": 1, "pending": 0, "accept": 2, "reject": 1}
 	n, ok := wantArgs[sub]
 	if !ok || len(rest) != n {
 		f.Usage()
@@ -207,6 +212,8 @@ func (c *clientFlags) dispatch(ctx context.Context, s streams, f *pflag.FlagSet,
 		r.Fingerprint = rest[0]
 	case "endpoint":
 		return c.endpoint(ctx, s, rest[0])
+	case "query", "discover-versions":
+		return c.ask(ctx, s, sub, rest[0])
 	case "pending":
 		return c.pending(ctx, s)
 	case "list", "show":

@@ -8,6 +8,7 @@ import (
 	"kmipd/keystore"
 	"kmipd/kmip"
 	"kmipd/kmip/notifier"
+	"kmipd/kmip/ttlv"
 	"kmipd/metadata"
 )
 
@@ -15,7 +16,7 @@ import (
 type courier struct{ notifier.Courier }
 
 // Carry implements keystore.Courier.
-func (c courier) Carry(ctx context.Context, e metadata.Endpoint, op kmip.Operation, payload []byte) (bool, error) {
+func (c courier) Carry(ctx context.Context, e metadata.Endpoint, op kmip.Operation, payload []byte) (ttlv.Item, bool, error) {
 	return c.Courier.Carry(ctx, notifier.Endpoint{Address: e.Address, CA: e.CA, ServerName: e.ServerName, Version: e.Version}, op, payload)
 }
 
@@ -78,6 +79,8 @@ func adminEndpoint(ctx context.Context, keys *keystore.Store, command string, r 
 		out, err = struct{}{}, keys.SetEndpoint(ctx, r.Name, r.Endpoint)
 	case "endpoint/show":
 		out, err = keys.Endpoint(ctx, r.Name)
+	case "endpoint/query", "endpoint/discover-versions":
+		out, err = adminAsk(ctx, keys, command, r)
 	case "put":
 		out, err = struct{}{}, keys.Put(ctx, r.Name, r.UIDs)
 	default:

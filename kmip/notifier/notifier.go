@@ -1,6 +1,6 @@
-// Package notifier carries the server's messages to clients' endpoints: Notify and Put (KMIP 1.4 section 5), over TLS, with
-// the server as TLS client. It keeps no connections and no state: what to send, and when to try again, is its caller's
-// business.
+// Package notifier carries the server's messages to clients' endpoints: Notify, Put, Query and Discover Versions (KMIP 1.4
+// section 5), over TLS, with the server as TLS client. It keeps no connections and no state: what to send, and when to try
+// again, is its caller's business.
 package notifier
 
 import (
@@ -31,11 +31,12 @@ type Courier struct {
 }
 
 // Carry sends a message with one item and waits for its answer within the time of ctx. answered says that the endpoint
-// has answered; the error is then its refusal.
-func (c *Courier) Carry(ctx context.Context, e Endpoint, op kmip.Operation, payload []byte) (answered bool, err error) {
+// has answered, with the Response Payload if there is one; the error is then its refusal.
+func (c *Courier) Carry(ctx context.Context, e Endpoint, op kmip.Operation, payload []byte) (answer ttlv.Item, answered bool, err error) {
+	none := ttlv.Item{}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM([]byte(e.CA)) {
-		return false, errors.New("notifier: the endpoint's authority is not a certificate")
+		return none, false, errors.New("notifier: the endpoint's authority is not a certificate")
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool, Certificates: c.Certificates}
 	if c.Secure != nil {
@@ -43,16 +44,16 @@ func (c *Courier) Carry(ctx context.Context, e Endpoint, op kmip.Operation, payl
 	}
 	conn, err := client.Dial(ctx, client.Config{Address: e.Address, ServerName: e.ServerName, Version: e.Version, TLS: config})
 	if err != nil {
-		return false, fmt.Errorf("notifier: %w", err)
+		return none, false, fmt.Errorf("notifier: %w", err)
 	}
 	defer conn.Close()
 	msg := encode(e.Version, op, payload)
-	answer, err := conn.Roundtrip(ctx, msg)
+	response, err := conn.Roundtrip(ctx, msg)
 	clear(msg) // it may hold a key
 	if err != nil {
-		return false, fmt.Errorf("notifier: %w", err)
+		return none, false, fmt.Errorf("notifier: %w", err)
 	}
-	return judge(answer, op)
+	return judge(response, op)
 }
 
 // encode is the request message. It has none of the header fields that belong to requests of clients, and stays in the
@@ -68,22 +69,23 @@ func encode(ver kmip.Version, op kmip.Operation, payload []byte) []byte {
 	return ttlv.End(ttlv.End(b, item), message)
 }
 
-// judge reads an answer. One that cannot be understood is none: the message is sent again.
-func judge(answer []byte, op kmip.Operation) (answered bool, err error) {
-	root, err := ttlv.Parse(answer, ttlv.DefaultLimits)
+// judge reads a response. One that cannot be understood is no answer: the message is sent again.
+func judge(response []byte, op kmip.Operation) (answer ttlv.Item, answered bool, err error) {
+	none := ttlv.Item{}
+	root, err := ttlv.Parse(response, ttlv.DefaultLimits)
 	if err != nil {
-		return false, fmt.Errorf("notifier: the answer: %w", err)
+		return none, false, fmt.Errorf("notifier: the answer: %w", err)
 	}
 	var it kmip.ResponseBatchItem
 	item := root.Find(kmip.TagBatchItem)
 	if item.Type != ttlv.Structure {
-		return false, errors.New("notifier: the answer has no Batch Item")
+		return none, false, errors.New("notifier: the answer has no Batch Item")
 	}
 	if err := it.Decode(item); err != nil {
-		return false, fmt.Errorf("notifier: the answer: %w", err)
+		return none, false, fmt.Errorf("notifier: the answer: %w", err)
 	}
 	if it.ResultStatus == kmip.ResultStatusSuccess {
-		return true, nil
+		return it.ResponsePayload, true, nil
 	}
-	return true, fmt.Errorf("notifier: the endpoint answers %s with %s: %s", op, it.ResultStatus, it.ResultReason)
+	return none, true, fmt.Errorf("notifier: the endpoint answers %s with %s: %s", op, it.ResultStatus, it.ResultReason)
 }

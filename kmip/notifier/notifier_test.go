@@ -61,9 +61,12 @@ func (r *receiver) serve(c *tls.Conn, answer []byte) {
 	_, _ = c.Write(answer)
 }
 
-func answerOf(status kmip.ResultStatus, reason kmip.ResultReason) []byte {
+func answerOf(status kmip.ResultStatus, reason kmip.ResultReason, payload ...byte) []byte {
 	h := kmip.ResponseHeader{ProtocolVersion: kmip.ProtocolVersion{ProtocolVersionMajor: 1, ProtocolVersionMinor: 2}, TimeStamp: time.Unix(1, 0), BatchCount: 1}
 	it := kmip.ResponseBatchItem{Operation: kmip.OperationNotify, ResultStatus: status, ResultReason: reason}
+	if len(payload) > 0 {
+		it.ResponsePayload = ttlv.Make(payload)
+	}
 	b, mark := ttlv.Begin(nil, kmip.TagResponseMessage)
 	b = h.Append(b, kmip.TagResponseHeader, kmip.V1_2)
 	return ttlv.End(it.Append(b, kmip.TagBatchItem, kmip.V1_2), mark)
@@ -86,6 +89,7 @@ func TestCarry(t *testing.T) {
 		fails    string
 	}{
 		{"success", answerOf(kmip.ResultStatusSuccess, 0), true, ""},
+		{"payload", answerOf(kmip.ResultStatusSuccess, 0, (&kmip.QueryResponse{Operation: []kmip.Operation{kmip.OperationQuery}}).Append(nil, kmip.TagResponsePayload, kmip.V1_2)...), true, ""},
 		{"refusal", answerOf(kmip.ResultStatusOperationFailed, kmip.ResultReasonOperationNotSupported), true, "Operation Not Supported"},
 		{"no answer", nil, false, "deadline"},
 		{"end of connection", []byte{}, false, "EOF"},
@@ -96,9 +100,12 @@ func TestCarry(t *testing.T) {
 			r := listen(t, config, tc.answer)
 			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 			defer cancel()
-			answered, err := courier.Carry(ctx, endpoint(t, clients, r.addr), kmip.OperationNotify, payload())
+			answer, answered, err := courier.Carry(ctx, endpoint(t, clients, r.addr), kmip.OperationNotify, payload())
 			if answered != tc.answered || (err == nil) != (tc.fails == "") || err != nil && !strings.Contains(err.Error(), tc.fails) {
 				t.Errorf("got %t, %v", answered, err)
+			}
+			if got := answer.Find(kmip.TagOperation); got.IsZero() == (tc.name == "payload") {
+				t.Errorf("got the payload %v", answer)
 			}
 			if peer := <-r.peers; peer != "kmipd" {
 				t.Errorf("the endpoint sees %q", peer)
@@ -151,7 +158,7 @@ func TestCarryVerifies(t *testing.T) {
 	none.CA = ""
 	nobody := endpoint(t, ca, "127.0.0.1:1")
 	for what, e := range map[string]Endpoint{"foreign authority": foreign, "other name": name, "no authority": none, "nobody listens": nobody} {
-		if answered, err := courier.Carry(context.Background(), e, kmip.OperationNotify, payload()); answered || err == nil {
+		if _, answered, err := courier.Carry(context.Background(), e, kmip.OperationNotify, payload()); answered || err == nil {
 			t.Errorf("%s: got %t, %v", what, answered, err)
 		}
 	}

@@ -147,8 +147,6 @@ func firstMissing(want, have []string) string {
 
 func exclusionReason(e Entry) string {
 	switch {
-	case e.ServerToClient() && !slices.Contains(e.Operations, "Put"):
-		return "the server asks its clients nothing: it sends them Notify and Put"
 	case strings.HasPrefix(e.Name, "MSGENC-"):
 		return "message encoding over HTTPS, tested with that listener"
 	}
