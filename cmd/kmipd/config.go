@@ -64,6 +64,8 @@ type config struct {
 	LogLevel               string
 	LogFormat              string
 	MaxConnections         int
+	MaxPerAddress          int
+	MaxHandshakes          int
 	MaxRequestSize         int
 	MaxBatch               int
 	HandshakeTime          time.Duration
@@ -143,6 +145,8 @@ func (c *config) define(f *pflag.FlagSet) {
 	f.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&c.LogFormat, "log-format", "json", "json or text")
 	f.IntVar(&c.MaxConnections, "max-connections", 1024, "client connections at most")
+	f.IntVar(&c.MaxPerAddress, "max-connections-per-address", 0, "client connections of one IPv4 address or IPv6 /64 at most; 0 for a quarter of max-connections, but at least 16")
+	f.IntVar(&c.MaxHandshakes, "max-handshakes", 0, "TLS handshakes in progress at most; 0 for half of max-connections, but at least 16")
 	f.IntVar(&c.MaxRequestSize, "max-request-size", 1<<20, "octets of one request message at most")
 	f.IntVar(&c.MaxBatch, "max-batch", 256, "items of one request message at most")
 	f.DurationVar(&c.HandshakeTime, "handshake-timeout", 10*time.Second, "for the TLS handshake")
@@ -309,6 +313,8 @@ func (c *config) check() error {
 	bad(slices.Contains([]string{"debug", "info", "warn", "error"}, c.LogLevel), "log_level: %q is none of debug, info, warn, error", c.LogLevel)
 	bad(slices.Contains([]string{"json", "text"}, c.LogFormat), "log_format: %q is neither json nor text", c.LogFormat)
 	bad(c.MaxConnections > 0, "max_connections must be positive")
+	bad(c.MaxPerAddress >= 0, "max_connections_per_address must not be negative")
+	bad(c.MaxHandshakes >= 0, "max_handshakes must not be negative")
 	bad(c.MaxRequestSize >= 16<<10 && c.MaxRequestSize <= 1<<28, "max_request_size must be from 16384 to %d", 1<<28)
 	bad(c.MaxBatch > 0, "max_batch must be positive")
 	for _, d := range []struct {

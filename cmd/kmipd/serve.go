@@ -134,7 +134,8 @@ func (c *source) serve(ctx context.Context, s streams, ready func([]bound)) (err
 	defer crls.close()
 
 	cfg := server.Config{Keystore: keys, Authenticator: keys, Jobs: keys, Auditor: keys, Logger: log,
-		MaxConnections: c.MaxConnections, MaxRequestSize: c.MaxRequestSize, MaxBatch: c.MaxBatch, JobWorkers: c.JobWorkers,
+		MaxConnections: c.MaxConnections, MaxPerAddress: c.MaxPerAddress, MaxHandshakes: c.MaxHandshakes,
+		MaxRequestSize: c.MaxRequestSize, MaxBatch: c.MaxBatch, JobWorkers: c.JobWorkers,
 		HandshakeTimeout: c.HandshakeTime, ReadTimeout: c.ReadTimeout, WriteTimeout: c.WriteTimeout,
 		IdleTimeout: c.IdleTimeout, RequestTimeout: c.RequestTimeout, TimeStampTolerance: c.TimeTolerance}
 	doors, err := openEntrances(ids, keys, log, &cfg)

@@ -35,6 +35,8 @@ type Config struct {
 	Versions []kmip.Version // spoken protocol versions; all of kmip.Supported
 
 	MaxConnections  int // further ones are closed at once; 1024
+	MaxPerAddress   int // connections of one IPv4 address or IPv6 /64; a quarter of MaxConnections, but at least 16
+	MaxHandshakes   int // handshakes in progress; half of MaxConnections, but at least 16
 	MaxRequestSize  int // octets of one request message; 1 MiB
 	MaxResponseSize int // octets of one response message, whatever the client allows; 16 MiB
 	MaxBatch        int // items of one request message; 256
@@ -76,13 +78,18 @@ func (c Config) complete() (Config, error) {
 	for _, v := range c.Versions {
 		need(slices.Contains(kmip.Supported, v), "protocol version %s is not implemented", v)
 	}
+	if c.MaxConnections == 0 {
+		c.MaxConnections = 1024
+	}
 	for _, f := range []struct {
 		name string
 		n    *int
 		def  int
 		low  int
 	}{
-		{"MaxConnections", &c.MaxConnections, 1024, 1},
+		{"MaxConnections", &c.MaxConnections, 0, 1},
+		{"MaxPerAddress", &c.MaxPerAddress, max(c.MaxConnections/4, fewest), 1},
+		{"MaxHandshakes", &c.MaxHandshakes, max(c.MaxConnections/2, fewest), 1},
 		{"MaxRequestSize", &c.MaxRequestSize, 1 << 20, minRequestSize},
 		{"MaxResponseSize", &c.MaxResponseSize, 16 << 20, minRequestSize},
 		{"MaxBatch", &c.MaxBatch, 256, 1},

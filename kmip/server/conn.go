@@ -18,7 +18,7 @@ import (
 	"kmipd/kmip/ttlv"
 )
 
-// conn is one client connection. Its goroutine owns everything but the fields under mu.
+// conn is one client connection. Its goroutine owns everything but shaking and the fields under mu.
 type conn struct {
 	srv      *Server
 	entrance *entrance
@@ -27,6 +27,8 @@ type conn struct {
 	state    tls.ConnectionState
 	log      zerolog.Logger
 	peer     peer
+	source   source
+	shaking  bool // the handshake is not over; Server.mu guards it
 
 	mu       sync.Mutex
 	busy     bool // a request runs: drain lets it finish
@@ -42,7 +44,8 @@ var (
 
 func newConn(s *Server, door *entrance, nc net.Conn) *conn {
 	with := s.cfg.Logger.With().Uint64("conn", s.connIDs.Add(1)).Stringer("remote", nc.RemoteAddr())
-	c := &conn{srv: s, entrance: door, nc: nc, tls: tls.Server(nc, door.tls), log: with.Logger()}
+	c := &conn{srv: s, entrance: door, nc: nc, tls: tls.Server(nc, door.tls), log: with.Logger(),
+		source: sourceOf(nc.RemoteAddr())}
 	c.peer = peer{identify: c.identify, log: c.log, listener: door.name, remote: nc.RemoteAddr().String()}
 	return c
 }
@@ -61,6 +64,7 @@ func (c *conn) serve(ctx context.Context) {
 		c.refused(err, "no connection")
 		return
 	}
+	c.srv.shaken(c)
 	for {
 		if err := c.exchange(ctx); err != nil {
 			c.ended(err)

@@ -40,10 +40,10 @@ type Server struct {
 
 	mu        sync.Mutex // guards the fields below
 	listeners map[net.Listener]struct{}
-	conns     map[*conn]struct{}
-	draining  bool
-	working   bool          // the workers are started
-	drained   chan struct{} // closed when draining begins
+	crowd
+	draining bool
+	working  bool          // the workers are started
+	drained  chan struct{} // closed when draining begins
 }
 
 // New makes a server. All problems of the configuration are reported at once.
@@ -58,7 +58,8 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, doors: cfg.entrances(), instance: hex.EncodeToString(id[:]),
-		listeners: map[net.Listener]struct{}{}, conns: map[*conn]struct{}{}, drained: make(chan struct{}),
+		listeners: map[net.Listener]struct{}{}, drained: make(chan struct{}),
+		crowd: crowd{conns: map[*conn]struct{}{}, sources: map[source]int{}},
 	}
 	s.base, s.cancel = context.WithCancel(context.Background())
 	s.taking, s.stop = context.WithCancel(s.base)
@@ -109,37 +110,6 @@ func (s *Server) pause(d time.Duration) {
 	case <-t.C:
 	case <-s.drained:
 	}
-}
-
-// admit starts the goroutine of a new connection, or closes it when there are too many.
-func (s *Server) admit(door *entrance, nc net.Conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.draining || len(s.conns) >= s.cfg.MaxConnections {
-		s.counters.rejected.Add(1)
-		if err := nc.Close(); err != nil {
-			s.cfg.Logger.Debug().Err(err).Msg("closing a rejected connection")
-		}
-		if !s.draining {
-			s.cfg.Logger.Warn().Stringer("remote", nc.RemoteAddr()).Int("limit", s.cfg.MaxConnections).Msg("connection limit reached")
-		}
-		return
-	}
-	c := newConn(s, door, nc)
-	s.conns[c] = struct{}{}
-	s.counters.accepted.Add(1)
-	s.wg.Add(1)
-	go func() {
-		defer s.wg.Done()
-		defer s.forget(c)
-		c.serve(s.base)
-	}()
-}
-
-func (s *Server) forget(c *conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.conns, c)
 }
 
 func (s *Server) add(ln net.Listener) bool {
