@@ -160,18 +160,25 @@ func signed(t *testing.T, req *x509.CertificateRequest) []byte {
 	return out
 }
 
-// The CRL listener serves list and certificate of an authority, and nothing else.
-func TestCRLListener(t *testing.T) {
+// fakeStore is a keystore on a fake token.
+func fakeStore(t *testing.T) *keystore.Store {
+	t.Helper()
 	meta, err := pebble.Open(t.TempDir(), pebble.Options{Logger: zerolog.Nop()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer meta.Close()
+	t.Cleanup(func() { _ = meta.Close() })
 	keys := keystore.New(meta, hsmtest.NewFake(), fips.Default(), keystore.Config{}, zerolog.Nop())
 	if err := keys.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	defer keys.Close()
+	t.Cleanup(keys.Close)
+	return keys
+}
+
+// The CRL listener serves list and certificate of an authority, and nothing else.
+func TestCRLListener(t *testing.T) {
+	keys := fakeStore(t)
 	a, err := keys.InitAuthority(t.Context(), keystore.NewAuthority{Name: "main", Algorithm: "ECDSA", Length: 256, Subject: "CN=x", Days: 1})
 	if err != nil {
 		t.Fatal(err)

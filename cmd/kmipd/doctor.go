@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"kmipd/fips"
+	"kmipd/fips/revocation"
 	"kmipd/hsm"
 )
 
@@ -83,6 +84,9 @@ func (d *doctor) certificates(c *source) {
 		if d.check(what, err) && id.cert.Leaf != nil {
 			cert := id.cert.Leaf
 			d.note("%s, for %s, until %s, policy %s", cert.Subject, strings.Join(cert.DNSNames, ", "), cert.NotAfter.Format(time.DateOnly), id.rules)
+			if id.mode == revocation.Off {
+				d.note("%s; those by authorities of this server are", noRevocation)
+			}
 		}
 	}
 }

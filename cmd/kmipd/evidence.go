@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -78,6 +79,11 @@ func (r *running) complete(d *evidence.Document) {
 	d.Deviate("D-TLS-1", "the cipher suites with RSA key transport and CBC that KMIP profiles make mandatory are not offered: ECDHE with AES-GCM instead")
 	if software {
 		d.Deviate("software-tls-key", "the key of a TLS listener under a strict policy is in a file, not on the token")
+	}
+	for _, id := range r.ids {
+		if id.unchecked {
+			d.Deviate("no-revocation", fmt.Sprintf("listener %q: %s", id.Name, noRevocation))
+		}
 	}
 	n := r.srv.Counters()
 	d.Counters = &evidence.Counters{Since: r.since, Approved: []evidence.Count{}, Refused: []evidence.Count{}, Connections: []evidence.Count{}}

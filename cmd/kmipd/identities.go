@@ -42,7 +42,7 @@ func (l *layout) keyValue() string {
 }
 
 func (l *layout) crlValue() string {
-	if l.strict() && l.certificate == "" {
+	if l.certificate == "" {
 		return "ca.crl"
 	}
 	return ""

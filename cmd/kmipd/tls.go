@@ -32,6 +32,9 @@ type identity struct {
 	mode  revocation.Mode
 	cert  tls.Certificate // without PrivateKey while that is on the token and the token not open
 	pool  *x509.CertPool
+
+	authorities []*x509.Certificate // those of pool
+	unchecked   bool                // clients' certificates are not held against anything that could revoke them
 }
 
 // identities reads the files of all listeners. Every problem is told at once.
@@ -81,7 +84,7 @@ func (c *config) identity(l listenerConfig) (*identity, error) {
 		} else if err := id.rules.CheckAuthorities(authorities, now); err != nil {
 			errs = append(errs, fmt.Errorf("tls_client_ca: %w", err))
 		}
-		id.pool = x509.NewCertPool()
+		id.pool, id.authorities = x509.NewCertPool(), authorities
 		for _, a := range authorities {
 			id.pool.AddCert(a)
 		}
@@ -200,15 +203,38 @@ func (id *identity) config() *tls.Config {
 // ownTimeout bounds the look at the server's own records in a handshake.
 const ownTimeout = 5 * time.Second
 
+// noRevocation says of a listener that it does not learn who is revoked.
+const noRevocation = "clients' certificates are not checked for revocation: name the lists of tls_client_ca in tls_crl"
+
+// noteUnchecked finds out whether a listener has nothing that could revoke its clients' certificates: neither lists nor an
+// authority of this server, whose records are always asked.
+func (id *identity) noteUnchecked(keys *keystore.Store) error {
+	id.unchecked = false
+	if id.mode != revocation.Off {
+		return nil
+	}
+	for _, a := range id.authorities {
+		own, _, err := ownRevoked(keys, a, a)
+		if err != nil {
+			return err
+		}
+		id.unchecked = id.unchecked || !own
+	}
+	return nil
+}
+
+// ownRevoked asks the records of the server's own authorities.
+func ownRevoked(keys *keystore.Store, cert, issuer *x509.Certificate) (known, revoked bool, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), ownTimeout)
+	defer cancel()
+	return keys.Revoked(ctx, cert, issuer)
+}
+
 // gate joins the policy, the revocation lists and the server's own authorities.
 func (id *identity) gate(keys *keystore.Store, log zerolog.Logger) (server.Gate, *revocation.Lists, error) {
 	lists, err := revocation.Open(revocation.Config{Mode: id.mode, Paths: id.CRL, Accept: id.rules.CheckCRL,
 		Logger: log.With().Str("listener", id.Name).Logger(),
-		Own: func(cert, issuer *x509.Certificate) (bool, bool, error) {
-			ctx, cancel := context.WithTimeout(context.Background(), ownTimeout)
-			defer cancel()
-			return keys.Revoked(ctx, cert, issuer)
-		}})
+		Own:    func(cert, issuer *x509.Certificate) (bool, bool, error) { return ownRevoked(keys, cert, issuer) }})
 	if err != nil {
 		return server.Gate{}, nil, id.problem(fmt.Errorf("tls_crl: %w", err))
 	}
@@ -253,6 +279,12 @@ func openEntrances(ids []*identity, keys *keystore.Store, log zerolog.Logger, cf
 			return nil, err
 		}
 		e.lists = append(e.lists, lists)
+		if err := id.noteUnchecked(keys); err != nil {
+			return nil, err
+		}
+		if id.unchecked {
+			log.Warn().Str("listener", id.Name).Msg(noRevocation)
+		}
 		if i == 0 {
 			cfg.TLS, cfg.Gate = id.config(), gate
 			continue

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
@@ -11,6 +13,7 @@ import (
 	"io"
 	"math"
 	"math/big"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,9 +21,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
 	"github.com/spf13/pflag"
 
+	"kmipd/fips"
 	"kmipd/fips/revocation"
+	"kmipd/keystore"
+	"kmipd/keystore/evidence"
 	"kmipd/kmip/server"
 )
 
@@ -169,11 +176,21 @@ func TestTLSCommands(t *testing.T) {
 	file := filepath.Join(dir, "web.crt")
 	ok(t, "tls", "certificate", "web", "--out", file, "--name", "kmip.example.com", "--dir", dir)
 	ok(t, "doctor", "--measure=false", "--tls-certificate", file, "--tls-key", uri, "--dir", dir)
+	if out := ok(t, "doctor", "--measure=false", "--tls-crl-mode", "off", "--dir", dir); !strings.Contains(out, noRevocation) {
+		t.Errorf("doctor says nothing of revocation:\n%s", out)
+	}
 	if code, out, _ := kmipd(t, "doctor", "--measure=false", "--tls-certificate", file, "--tls-key", rsa, "--dir", dir); code == 0 || !strings.Contains(out, "does not belong") {
 		t.Errorf("the key of another certificate: status %d\n%s", code, out)
 	}
 
-	crl := strings.TrimSpace(ok(t, "tls", "crl", "--revoke", file, "--dir", dir))
+	if code, _, errs := kmipd(t, "tls", "crl", "--tls-crl-mode", "off", "--dir", dir); code != 0 || !strings.Contains(errs, "no listener reads") {
+		t.Errorf("a list that nobody reads: status %d, %s", code, errs)
+	}
+	code, out, errs := kmipd(t, "tls", "crl", "--revoke", file, "--dir", dir)
+	if code != 0 || errs != "" {
+		t.Errorf("a list that the listener reads: status %d, %s", code, errs)
+	}
+	crl := strings.TrimSpace(out)
 	ok(t, "tls", "crl", "--dir", dir) // keeps who is on it
 	b, err := os.ReadFile(crl)
 	if err != nil {
@@ -185,7 +202,7 @@ func TestTLSCommands(t *testing.T) {
 		t.Errorf("the list: %v, %v", list, err)
 	}
 	var shown []listenerSummary
-	if err := json.Unmarshal([]byte(ok(t, "tls", "show", "--dir", dir)), &shown); err != nil || len(shown) != 1 || shown[0].RevocationBy != "off" || len(shown[0].Certificates) != 1 || len(shown[0].Sources) != 1 {
+	if err := json.Unmarshal([]byte(ok(t, "tls", "show", "--dir", dir)), &shown); err != nil || len(shown) != 1 || shown[0].RevocationBy != "soft" || len(shown[0].Certificates) != 1 || len(shown[0].Sources) != 1 {
 		t.Errorf("show: %+v, %v", shown, err)
 	}
 }
@@ -223,11 +240,11 @@ func TestRevokeOfAnotherAuthority(t *testing.T) {
 		}
 	}
 	c := &tlsFlags{source: source{dir: mine}, revoke: []string{filepath.Join(other, "client.crt")}}
-	if err := c.renewCRL(streams{out: io.Discard}); err == nil || exists(filepath.Join(mine, "ca.crl")) {
+	if err := c.renewCRL(streams{out: io.Discard, err: io.Discard}); err == nil || exists(filepath.Join(mine, "ca.crl")) {
 		t.Errorf("the certificate of another authority: got %v", err)
 	}
 	c.revoke = []string{filepath.Join(mine, "client.crt")}
-	if err := c.renewCRL(streams{out: io.Discard}); err != nil {
+	if err := c.renewCRL(streams{out: io.Discard, err: io.Discard}); err != nil {
 		t.Error(err)
 	}
 }
@@ -291,17 +308,17 @@ func TestWriteFileIsNew(t *testing.T) {
 func TestDevKeepsPolicy(t *testing.T) {
 	dir := t.TempDir()
 	l := &layout{dir: dir}
-	if err := l.readPolicy(streams{out: io.Discard}); err != nil || l.policy != "default" {
+	if err := l.readPolicy(streams{out: io.Discard, err: io.Discard}); err != nil || l.policy != "default" {
 		t.Errorf("without a file: got %q, %v", l.policy, err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "kmipd.toml"), []byte(`policy = "suiteb192"`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.readPolicy(streams{out: io.Discard}); err != nil || l.policy != "suiteb192" {
+	if err := l.readPolicy(streams{out: io.Discard, err: io.Discard}); err != nil || l.policy != "suiteb192" {
 		t.Errorf("with a file: got %q, %v", l.policy, err)
 	}
 	t.Setenv("KMIPD_POLICY", "cnsa1")
-	if err := l.readPolicy(streams{out: io.Discard}); err != nil || l.policy != "cnsa1" {
+	if err := l.readPolicy(streams{out: io.Discard, err: io.Discard}); err != nil || l.policy != "cnsa1" {
 		t.Errorf("with the environment: got %q, %v", l.policy, err)
 	}
 	t.Setenv("KMIPD_POLICY", "nonsense")
@@ -324,6 +341,72 @@ func TestUnknownVariables(t *testing.T) {
 	for _, name := range []string{"config", "dir"} {
 		if _, err := loadConfig(t, t.TempDir(), name+` = "x"`); err == nil {
 			t.Errorf("%s in the file passed", name)
+		}
+	}
+}
+
+// A listener that nobody tells who is revoked says so in the log and in reports; one with lists, or with clients by the
+// server's own authorities alone, does not.
+func TestNoRevocationIsTold(t *testing.T) {
+	keys := fakeStore(t)
+	a, err := keys.InitAuthority(t.Context(), keystore.NewAuthority{Name: "main", Algorithm: "ECDSA", Length: 256, Subject: "CN=x", Days: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := x509.ParseCertificate(a.Certificates[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	foreign, err := makeAuthority(dir, elliptic.P256())
+	if err != nil {
+		t.Fatal(err)
+	}
+	crl, crt, key := filepath.Join(dir, "ca.crl"), filepath.Join(dir, "server.crt"), filepath.Join(dir, "server.key")
+	if err := errors.Join(foreign.writeCRL(crl), foreign.issue(crt, key, "kmipd", x509.ExtKeyUsageServerAuth, nil)); err != nil {
+		t.Fatal(err)
+	}
+	cert, err := tls.LoadX509KeyPair(crt, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules, err := fips.TLSByName("default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name        string
+		mode        revocation.Mode
+		authorities []*x509.Certificate
+		want        bool
+	}{
+		{"foreign", revocation.Off, []*x509.Certificate{foreign.cert}, true},
+		{"both", revocation.Off, []*x509.Certificate{own, foreign.cert}, true},
+		{"own", revocation.Off, []*x509.Certificate{own}, false},
+		{"with a list", revocation.Soft, []*x509.Certificate{foreign.cert}, false},
+	} {
+		id := &identity{listenerConfig: listenerConfig{Name: "x", CRL: textList{crl}}, rules: rules, mode: c.mode, cert: cert, pool: x509.NewCertPool(), authorities: c.authorities}
+		first := *id
+		first.Name, first.mode = "", revocation.Soft
+		var log bytes.Buffer
+		cfg := server.Config{Keystore: keys, Authenticator: keys}
+		doors, err := openEntrances([]*identity{&first, id}, keys, zerolog.New(&log), &cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		doors.close()
+		srv, err := server.New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		report := &evidence.Document{}
+		(&running{srv: srv, ids: doors.ids, addrs: []bound{{"", &net.TCPAddr{}}, {"x", &net.TCPAddr{}}}}).complete(report)
+		logged := strings.Contains(log.String(), noRevocation) && strings.Contains(log.String(), `"listener":"x"`)
+		reported := slices.ContainsFunc(report.Deviations, func(d evidence.Deviation) bool {
+			return d.ID == "no-revocation" && strings.HasPrefix(d.Text, `listener "x"`)
+		})
+		if logged != c.want || reported != c.want {
+			t.Errorf("%s: logged %t, reported %t, want %t", c.name, logged, reported, c.want)
 		}
 	}
 }

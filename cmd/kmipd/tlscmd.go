@@ -10,6 +10,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -234,7 +237,28 @@ func (c *tlsFlags) renewCRL(s streams) error {
 		return err
 	}
 	fmt.Fprintln(s.out, file)
+	if !c.reads(file) {
+		fmt.Fprintln(s.err, "kmipd: no listener reads this list: name it in tls_crl, or who is on it gets in")
+	}
 	return nil
+}
+
+// reads tells whether a listener of the configuration reads a revocation list.
+func (c *config) reads(file string) bool {
+	return slices.ContainsFunc(c.listeners(), func(l listenerConfig) bool {
+		return l.CRLMode != "off" && slices.ContainsFunc(l.CRL, func(p string) bool {
+			return sameFile(p, file) || sameFile(p, filepath.Dir(file))
+		})
+	})
+}
+
+func sameFile(a, b string) bool {
+	x, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	y, err := os.Stat(b)
+	return err == nil && os.SameFile(x, y)
 }
 
 // listenerSummary is what kmipd tls show and reports tell of a listener.

@@ -415,13 +415,16 @@ func (l *Lists) certificate(cert, issuer *x509.Certificate, now time.Time) error
 // endingPause is how often a list that ends soon is a warning.
 const endingPause = time.Hour
 
-// warnEnding warns of issuers whose newest list has less than a quarter of its life left.
+// warnEnding warns of issuers whose newest list has less than a quarter of its life left, or does not say when it ends
+// (RFC 5280 section 5.1.2.5 wants it to): such a list revokes, but vouches for nobody.
 func (l *Lists) warnEnding(now time.Time) {
 	l.mu.RLock()
 	var ending []string
 	for _, lists := range l.byIssuer {
 		newest := slices.MaxFunc(lists, func(a, b *list) int { return a.NextUpdate.Compare(b.NextUpdate) })
-		if end := newest.NextUpdate; now.After(end.Add(-end.Sub(newest.ThisUpdate) / 4)) {
+		if end := newest.NextUpdate; end.IsZero() {
+			ending = append(ending, fmt.Sprintf("the revocation list of %q in %s has no Next Update", newest.Issuer, newest.path))
+		} else if now.After(end.Add(-end.Sub(newest.ThisUpdate) / 4)) {
 			ending = append(ending, fmt.Sprintf("the revocation list of %q in %s ends on %s", newest.Issuer, newest.path, end.UTC().Format(time.RFC3339)))
 		}
 	}

@@ -6,8 +6,10 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/pem"
 	"errors"
 	"math/big"
@@ -383,5 +385,68 @@ func TestOlderList(t *testing.T) {
 	numbered(newCA(t, "ca", nil), 1)
 	if err := l.Reload(); err != nil {
 		t.Errorf("the list of another key: %v", err)
+	}
+}
+
+// openEnded makes a list one without Next Update, which crypto/x509 does not write.
+func (c *ca) openEnded(t *testing.T, der []byte) []byte {
+	t.Helper()
+	var list struct {
+		TBS struct {
+			Version    int
+			Algorithm  pkix.AlgorithmIdentifier
+			Issuer     asn1.RawValue
+			ThisUpdate time.Time
+			NextUpdate time.Time     `asn1:"optional"`
+			Revoked    asn1.RawValue `asn1:"optional"`
+			Extensions asn1.RawValue `asn1:"optional"`
+		}
+		Algorithm pkix.AlgorithmIdentifier
+		Signature asn1.BitString
+	}
+	if _, err := asn1.Unmarshal(der, &list); err != nil {
+		t.Fatal(err)
+	}
+	list.TBS.NextUpdate = time.Time{}
+	tbs, err := asn1.Marshal(list.TBS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(tbs)
+	sig, err := ecdsa.SignASN1(rand.Reader, c.key, sum[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	list.Signature = asn1.BitString{Bytes: sig, BitLength: 8 * len(sig)}
+	out, err := asn1.Marshal(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// A list without Next Update revokes, but vouches for nobody, and nothing is said of its end.
+func TestOpenEndedList(t *testing.T) {
+	c := newCA(t, "ca", nil)
+	path := filepath.Join(t.TempDir(), "list")
+	write(t, path, asPEM(c.openEnded(t, c.list(t, nil, 5))))
+	for _, mode := range []Mode{Soft, Hard} {
+		var log bytes.Buffer
+		l, err := Open(Config{Mode: mode, Paths: []string{path}, Logger: zerolog.New(&log)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := time.Now()
+		var refusal *Error
+		if err := l.Check([]*x509.Certificate{c.leaf(4), c.cert}, now); (err == nil) != (mode == Soft) || err != nil && (!errors.As(err, &refusal) || refusal.Revoked) {
+			t.Errorf("mode %d, not on the list: got %v", mode, err)
+		}
+		if err := l.Check([]*x509.Certificate{c.leaf(5), c.cert}, now); !errors.As(err, &refusal) || !refusal.Revoked {
+			t.Errorf("mode %d, on the list: got %v", mode, err)
+		}
+		l.warnEnding(now)
+		if got := log.String(); !strings.Contains(got, "renew a revocation list") || !strings.Contains(got, "has no Next Update") || strings.Contains(got, "ends on") {
+			t.Errorf("mode %d, the log: %s", mode, got)
+		}
 	}
 }
