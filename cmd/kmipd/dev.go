@@ -68,6 +68,9 @@ func runDev(ctx context.Context, s streams, args []string) error {
 	if err := c.load(); err != nil {
 		return err
 	}
+	if c.MaxPerAddress == 0 {
+		c.MaxPerAddress = c.MaxConnections // in development all clients have one address
+	}
 	for _, x := range l.devListeners(addresses) {
 		c.addListener(x)
 	}
