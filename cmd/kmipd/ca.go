@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/json"
@@ -26,6 +27,7 @@ kmipd ca import NAME --chain FILE               takes in the signed certificate 
 kmipd ca list [--json]
 kmipd ca chain NAME                             prints the authority's certificate and its chain
 kmipd ca crl NAME                               prints its present revocation list
+kmipd ca recover NAME --crl FILE                after a restore: revokes what a list that it published earlier revokes
 
 Give --dir or --config to find the server; it may run or not.
 `
@@ -34,6 +36,7 @@ Give --dir or --config to find the server; it may run or not.
 type caFlags struct {
 	source
 	subject, algorithm, curve, chain string
+	crl                              string
 	length, days                     int
 	subordinate, json                bool
 }
@@ -42,6 +45,7 @@ type caFlags struct {
 type caRequest struct {
 	keystore.NewAuthority
 	Chain [][]byte `json:"chain,omitempty"`
+	CRL   []byte   `json:"crl,omitempty"` // DER
 }
 
 // caAnswer is DER: a certificate request or a revocation list.
@@ -61,6 +65,7 @@ func runCA(ctx context.Context, s streams, args []string) error {
 	f.IntVar(&c.days, "days", 3650, "validity of a root's certificate in days")
 	f.BoolVar(&c.subordinate, "subordinate", false, "another authority signs the certificate")
 	f.StringVar(&c.chain, "chain", "", "PEM file with the certificate of the authority and those above it")
+	f.StringVar(&c.crl, "crl", "", "file with a revocation list of the authority, PEM or DER")
 	f.BoolVar(&c.json, "json", false, "print JSON")
 	if err := parse(f, args, 2); err != nil {
 		return err
@@ -73,7 +78,7 @@ func runCA(ctx context.Context, s streams, args []string) error {
 
 func (c *caFlags) dispatch(ctx context.Context, s streams, f *pflag.FlagSet) error {
 	sub, name := f.Arg(0), f.Arg(1)
-	wantName, known := map[string]bool{"init": true, "csr": true, "import": true, "list": false, "chain": true, "crl": true}[sub]
+	wantName, known := map[string]bool{"init": true, "csr": true, "import": true, "list": false, "chain": true, "crl": true, "recover": true}[sub]
 	if !known || wantName != (name != "") {
 		f.Usage()
 		return fmt.Errorf("ca: wrong command or arguments: %w", errUsage)
@@ -84,6 +89,8 @@ func (c *caFlags) dispatch(ctx context.Context, s streams, f *pflag.FlagSet) err
 		return c.init(ctx, s, r)
 	case "csr", "crl":
 		return c.printDER(ctx, s, sub, r)
+	case "recover":
+		return c.recover(ctx, s, r)
 	case "import":
 		var err error
 		if r.Chain, err = readChain(c.chain); err != nil {
@@ -118,6 +125,31 @@ func (c *caFlags) init(ctx context.Context, s streams, r caRequest) error {
 		return c.printDER(ctx, s, "csr", r)
 	}
 	return printChain(s, made.Certificates)
+}
+
+// recover takes lost revocations back.
+func (c *caFlags) recover(ctx context.Context, s streams, r caRequest) error {
+	if c.crl == "" {
+		return fmt.Errorf("ca recover needs --crl: %w", errUsage)
+	}
+	b, err := os.ReadFile(c.crl)
+	if err != nil {
+		return err
+	}
+	if block, _ := pem.Decode(b); block != nil {
+		b = block.Bytes
+	}
+	r.CRL = b
+	var out keystore.Recovered
+	if err := c.ask(ctx, s, "ca/recover", r, &out); err != nil {
+		return err
+	}
+	if c.json {
+		return printJSON(s, out)
+	}
+	fmt.Fprintf(s.out, "list %s has %d certificates (the records had list %s); %d of them were not revoked in the records, and are now\n",
+		out.Number, out.Entries, cmp.Or(out.Present, "none"), out.Lost)
+	return nil
 }
 
 // printDER prints a certificate request or a revocation list.
@@ -280,6 +312,8 @@ func adminCA(ctx context.Context, keys *keystore.Store, command string, body []b
 		return caAnswer{der}, err
 	case "import":
 		return struct{}{}, keys.ImportAuthority(ctx, r.Name, r.Chain)
+	case "recover":
+		return keys.RecoverRevocations(ctx, r.Name, r.CRL)
 	}
 	return nil, fmt.Errorf("there is no command %q", "ca/"+command)
 }

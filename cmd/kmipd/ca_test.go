@@ -103,6 +103,22 @@ func TestCACommands(t *testing.T) {
 	if got := ok(t, "ca", "list", "--dir", dir); !strings.Contains(got, "CN=Sub") || !strings.Contains(got, "(root)") {
 		t.Errorf("the list: got %s", got)
 	}
+	crl := filepath.Join(t.TempDir(), "main.crl")
+	for end := time.Now().Add(time.Minute); ; { // the first list is made in the background
+		code, out, errs := kmipd(t, "ca", "crl", "main", "--dir", dir)
+		if code == 0 {
+			if err := os.WriteFile(crl, []byte(out), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("no list: %s", errs)
+		}
+	}
+	if got := ok(t, "ca", "recover", "main", "--crl", crl, "--dir", dir); !strings.Contains(got, "0 of them were not revoked") {
+		t.Errorf("recover: got %s", got)
+	}
 	if got := ok(t, "fsck", "--dir", dir); !strings.Contains(got, "all is well") {
 		t.Errorf("fsck: got %s", got)
 	}
@@ -119,6 +135,8 @@ func TestCACommands(t *testing.T) {
 		{"unknown", []string{"ca", "csr", "nobody"}, 1},
 		{"no chain", []string{"ca", "import", "sub"}, 2},
 		{"chain of another key", []string{"ca", "import", "main", "--chain", chain}, 1},
+		{"recover without a list", []string{"ca", "recover", "main"}, 2},
+		{"recover from no list", []string{"ca", "recover", "main", "--crl", chain}, 1},
 		{"unknown command", []string{"ca", "dance"}, 2},
 		{"list with a name", []string{"ca", "list", "x"}, 2},
 	} {

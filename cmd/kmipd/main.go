@@ -44,7 +44,7 @@ func commands() []command {
 		{"doctor", "", "check configuration, token, certificates and store; measure the token", runDoctor},
 		{"client", "add|list|show|remove|certificate|uncertify|credential|require|group|endpoint|pending|accept|reject", "manage clients and pending certificates", runClient},
 		{"job", "list|approve|deny", "list asynchronous requests; decide on those that wait for an administrator", runJob},
-		{"ca", "init|csr|import|list|chain|crl", "make and manage certification authorities on the token", runCA},
+		{"ca", "init|csr|import|list|chain|crl|recover", "make and manage certification authorities on the token", runCA},
 		{"tls", "key|csr|certificate|crl|show", "keys on the token and certificates for the server's listeners", runTLS},
 		{"template", "list|show|delete", "list, show and delete the templates of clients", runTemplate},
 		{"secret", "list|show|delete", "list, show and delete the secret data of clients", runSecret},
