@@ -74,6 +74,9 @@ func loadAuthority(certFile, keyFile string) (*authority, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := exposed("the authority's key", keyFile); err != nil {
+		return nil, err // it was made for its owner alone
+	}
 	b, err := os.ReadFile(keyFile)
 	if err != nil {
 		return nil, err

@@ -209,7 +209,8 @@ func (c *source) load() error {
 		if v, ok := values[name]; ok {
 			value, from = setting(v), c.file
 		}
-		if v, ok := os.LookupEnv("KMIPD_" + strings.ToUpper(name)); ok {
+		// Empty is as if it were not set: what passes a variable on that it does not have must not take a setting away.
+		if v := os.Getenv("KMIPD_" + strings.ToUpper(name)); v != "" {
 			value, from = v, "the environment"
 		}
 		if from == "" {
@@ -347,12 +348,13 @@ func (c *config) checkToken() []error {
 		if f.path == "" || f.path == "-" {
 			continue
 		}
-		info, err := os.Stat(f.path)
-		switch {
-		case err != nil:
+		if _, err := os.Stat(f.path); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", f.name, err))
-		case f.name == "token_pin_file" && c.Policy != "default" && info.Mode().Perm()&0o077 != 0:
-			errs = append(errs, fmt.Errorf("token_pin_file: others can read or write it (mode %o): chmod 600, as policy %s wants it", info.Mode().Perm(), c.Policy))
+		}
+	}
+	if c.Policy != "default" {
+		if err := exposed("token_pin_file", c.TokenPINFile); err != nil {
+			errs = append(errs, fmt.Errorf("%w, as policy %s wants it", err, c.Policy))
 		}
 	}
 	if !slices.Contains([]string{"auto", "on", "off"}, c.TokenLock) {

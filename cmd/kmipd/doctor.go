@@ -33,6 +33,9 @@ func runDoctor(ctx context.Context, s streams, args []string) error {
 		return d.end()
 	}
 	d.check("configuration", errors.Join(loadErr, c.check()))
+	for _, err := range c.exposedFiles() {
+		d.note("%s", err)
+	}
 	d.certificates(c)
 	d.tokens(c)
 	d.token(ctx, c, measure)

@@ -57,6 +57,7 @@ func (c *source) serve(ctx context.Context, s streams, ready func([]bound)) (err
 	if err != nil {
 		return err
 	}
+	c.warnExposed(log)
 	if c.certify, err = c.certification(); err != nil {
 		return err
 	}

@@ -73,6 +73,11 @@ func (c *config) identity(l listenerConfig) (*identity, error) {
 			}
 		}
 		errs = append(errs, err)
+		if id.rules.Strict() && !isTokenKey(l.Key) {
+			if err := exposed("tls_key", l.Key); err != nil {
+				errs = append(errs, fmt.Errorf("%w, as policy %s wants it", err, id.rules))
+			}
+		}
 		if id.rules.Strict() && !isTokenKey(l.Key) && !c.AllowSoftwareTLSKey {
 			errs = append(errs, fmt.Errorf("tls_key: the policy %s wants the key on the token: make one with kmipd tls key and name it as pkcs11:object=LABEL, or set allow_software_tls_key", id.rules))
 		}
