@@ -47,7 +47,7 @@ func (s *Store) PutClient(ctx context.Context, c *metadata.Client, audit ...[]by
 
 // DeleteClient implements metadata.Store; ErrNotFound when there is no such client.
 func (s *Store) DeleteClient(ctx context.Context, name string, audit ...[]byte) error {
-	return s.remove(ctx, clientKey(name), audit)
+	return s.remove(ctx, clientKey(name), audit, nil)
 }
 
 // Pending implements metadata.Store: in order of fingerprints.
@@ -105,12 +105,14 @@ func (l *pendingList) displaced(fingerprint string) (oldest string, full bool) {
 func (s *Store) DeletePending(ctx context.Context, fingerprint string, audit ...[]byte) error {
 	l := &s.pending
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err := s.remove(ctx, pendingKey(fingerprint), audit); err != nil {
-		return err
-	}
-	delete(l.lastSeen, fingerprint)
-	return nil
+	var once sync.Once
+	defer once.Do(l.mu.Unlock) // when nothing was applied
+	return s.remove(ctx, pendingKey(fingerprint), audit, func() {
+		once.Do(func() { // the order is settled: nobody, handshakes least of all, waits for the disk
+			delete(l.lastSeen, fingerprint)
+			l.mu.Unlock()
+		})
+	})
 }
 
 // loadPending fills the list at start.
@@ -176,7 +178,7 @@ func (s *Store) putJSON(ctx context.Context, key []byte, v any, audit [][]byte) 
 }
 
 // remove deletes a key that must be there. Of two at the same time both may succeed.
-func (s *Store) remove(ctx context.Context, key []byte, audit [][]byte) error {
+func (s *Store) remove(ctx context.Context, key []byte, audit [][]byte, applied func()) error {
 	if err := s.enter(ctx); err != nil {
 		return err
 	}
@@ -186,7 +188,7 @@ func (s *Store) remove(ctx context.Context, key []byte, audit [][]byte) error {
 	}
 	b := s.db.NewBatch()
 	_ = b.Delete(key, nil)
-	return s.writeAudited(ctx, b, true, audit, nil)
+	return s.writeAudited(ctx, b, true, audit, applied)
 }
 
 func listJSON[T any](ctx context.Context, s *Store, prefix string) ([]*T, error) {

@@ -451,3 +451,44 @@ func TestDamage(t *testing.T) {
 		t.Errorf("Intents: got %v, want ErrCorrupt", err)
 	}
 }
+
+// An administrator's deletion of a pending certificate that waits for the disk keeps no handshake waiting that notes another.
+func TestPendingDoesNotWaitForTheDisk(t *testing.T) {
+	var hang atomic.Bool
+	entered, leave := make(chan struct{}, 10), make(chan struct{})
+	s := opened(t, errorfs.Wrap(vfs.NewMem(), onLog{fn: func() error {
+		if hang.Load() {
+			entered <- struct{}{}
+			<-leave
+		}
+		return nil
+	}}), "store")
+	seen := func(fingerprint string) *metadata.PendingCertificate {
+		return &metadata.PendingCertificate{Fingerprint: fingerprint, LastSeen: metadatatest.Epoch}
+	}
+	if err := s.PutPending(t.Context(), seen("a")); err != nil {
+		t.Fatal(err)
+	}
+	hang.Store(true)
+	done := make(chan error, 1)
+	go func() { done <- s.DeletePending(context.Background(), "a", []byte("who")) }()
+	<-entered
+	put := make(chan error, 1)
+	go func() { put <- s.PutPending(context.Background(), seen("b")) }()
+	select {
+	case err := <-put:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("PutPending waits for the sync of DeletePending")
+	}
+	hang.Store(false)
+	close(leave)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if list, err := s.Pending(t.Context()); err != nil || len(list) != 1 || list[0].Fingerprint != "b" || len(s.pending.lastSeen) != 1 {
+		t.Errorf("got %v, %v, and %v in memory", list, err, s.pending.lastSeen)
+	}
+}
