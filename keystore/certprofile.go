@@ -27,6 +27,10 @@ type CertifyConfig struct {
 	CRLLife time.Duration
 	// Anchors are trusted by Validate besides this server's own authorities.
 	Anchors []*x509.Certificate
+	// Revocation says what revocation lists tell Validate of a certificate of another authority, for a request by a listener:
+	// since when it is revoked (zero: it is not), and whether its state is known as well as the listener wants it. Nil for no
+	// lists.
+	Revocation func(listener string, cert, issuer *x509.Certificate) (revoked time.Time, known bool)
 }
 
 // CertificateProfile is one kind of certificate that Certify issues: what the authority decides, whatever is asked for.

@@ -22,7 +22,8 @@ type chainLink struct {
 // Validate validates a certificate chain (KMIP 1.4 section 4.24). The certificates may come in any order; together they
 // must be one chain, which reaches a trust anchor: an authority of this server, or one of
 // Config.Certify.Anchors. Invalid is what is wrong for certain: a signature, a date, a revocation, a certificate that signs
-// without being an authority's. Unknown is a chain that is right as far as it goes and ends at nobody known.
+// without being an authority's. Unknown is a chain that is right as far as it goes and ends at nobody known, or of which
+// Config.Certify.Revocation cannot tell what it must.
 func (s *Store) Validate(ctx context.Context, call *kmip.Call, req *kmip.ValidateRequest) (*kmip.ValidateResponse, error) {
 	at := call.Now
 	if req.ValidityDate != nil {
@@ -34,7 +35,7 @@ func (s *Store) Validate(ctx context.Context, call *kmip.Call, req *kmip.Validat
 	}
 	resp := &kmip.ValidateResponse{ValidityIndicator: kmip.ValidityIndicatorUnknown}
 	if known {
-		if resp.ValidityIndicator, err = s.validity(ctx, s.policyOf(call), links, at); err != nil {
+		if resp.ValidityIndicator, err = s.validity(ctx, call, links, at); err != nil {
 			return nil, err
 		}
 	}
@@ -124,7 +125,8 @@ func (o object) revokedAt() time.Time {
 }
 
 // validity judges a chain at an instant.
-func (s *Store) validity(ctx context.Context, pol *fips.Policy, links []chainLink, at time.Time) (kmip.ValidityIndicator, error) {
+func (s *Store) validity(ctx context.Context, call *kmip.Call, links []chainLink, at time.Time) (kmip.ValidityIndicator, error) {
+	pol := s.policyOf(call)
 	chain, ok := ordered(links)
 	if !ok {
 		return kmip.ValidityIndicatorInvalid, nil
@@ -141,6 +143,7 @@ func (s *Store) validity(ctx context.Context, pol *fips.Policy, links []chainLin
 			break
 		}
 	}
+	known := true
 	for i, l := range chain {
 		fine, err := s.fine(ctx, pol, l, at)
 		if err != nil {
@@ -150,6 +153,21 @@ func (s *Store) validity(ctx context.Context, pol *fips.Policy, links []chainLin
 			allowsOwn(pol, fips.Verify, l.cert.SignatureAlgorithm, chain[i+1].cert.PublicKey) != nil) {
 			return kmip.ValidityIndicatorInvalid, nil
 		}
+		issuer := anchor // of the last certificate that the anchor stands for
+		if i+1 < len(chain) {
+			issuer = chain[i+1].cert
+		}
+		if i >= trusted || issuer == nil || anchor != nil && anchor.Equal(l.cert) {
+			continue
+		}
+		revoked, told, err := s.listed(ctx, call, l.cert, issuer)
+		if err != nil {
+			return 0, err
+		}
+		if !revoked.IsZero() && !revoked.After(at) {
+			return kmip.ValidityIndicatorInvalid, nil
+		}
+		known = known && told
 	}
 	if anchor == nil {
 		return kmip.ValidityIndicatorUnknown, nil
@@ -161,7 +179,23 @@ func (s *Store) validity(ctx context.Context, pol *fips.Policy, links []chainLin
 	if !fine || !verifies(chain[:trusted], anchor, at) {
 		return kmip.ValidityIndicatorInvalid, nil
 	}
+	if !known {
+		return kmip.ValidityIndicatorUnknown, nil
+	}
 	return kmip.ValidityIndicatorValid, nil
+}
+
+// listed asks the revocation lists of the listeners about a certificate. The records tell of those by this server.
+func (s *Store) listed(ctx context.Context, call *kmip.Call, cert, issuer *x509.Certificate) (revoked time.Time, known bool, err error) {
+	if s.cfg.Certify.Revocation == nil {
+		return time.Time{}, true, nil
+	}
+	own, _, err := s.Revoked(ctx, cert, issuer)
+	if err != nil {
+		return time.Time{}, false, err
+	}
+	revoked, known = s.cfg.Certify.Revocation(call.Listener, cert, issuer)
+	return revoked, known || own, nil
 }
 
 // fine tells whether a certificate by itself counts at an instant: its dates, its revocation, and what the policy says of

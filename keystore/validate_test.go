@@ -168,3 +168,52 @@ func TestValidateSubordinate(t *testing.T) {
 		}
 	}
 }
+
+// What revocation lists say of other authorities' certificates counts: from the revocation on, and where the listener wants to
+// know, no list is no answer. Certificates by this server need none.
+func TestValidateLists(t *testing.T) {
+	trusted := newOutside(t, "Trusted")
+	subKey := &outside{t: t, key: newECKey(t)}
+	sub := trusted.sign(&x509.Certificate{Subject: pkix.Name{CommonName: "Sub"}}, subKey.key.Public(), trusted.cert)
+	leafOf := func(name string) *x509.Certificate {
+		return subKey.sign(&x509.Certificate{Subject: pkix.Name{CommonName: name}, KeyUsage: x509.KeyUsageDigitalSignature}, newECKey(t).Public(), sub)
+	}
+	good, bad, unlisted := leafOf("good"), leafOf("bad"), leafOf("unlisted")
+	type answer struct {
+		revoked time.Time
+		known   bool
+	}
+	answers := map[string]answer{"good": {known: true}, "bad": {revoked: epoch, known: true}, "Sub": {known: true}, "unlisted": {}}
+	b := newBench(t, func(c *Config) {
+		c.Certify.Anchors = []*x509.Certificate{trusted.cert}
+		c.Certify.Revocation = func(listener string, cert, issuer *x509.Certificate) (time.Time, bool) {
+			if cert.CheckSignatureFrom(issuer) != nil {
+				t.Errorf("asked about %s as by %s", cert.Subject, issuer.Subject)
+			}
+			a := answers[cert.Subject.CommonName]
+			return a.revoked, a.known
+		}
+	})
+	b.root("main")
+	c := b.client("alice")
+	own := c.must(c.certify("", pkcs10(csr(t, newECKey(t)), at("Activation Date", timeValue(epoch.Add(-2*time.Minute))))))
+	b.advance(time.Hour)
+	valid, invalid, unknown := kmip.ValidityIndicatorValid, kmip.ValidityIndicatorInvalid, kmip.ValidityIndicatorUnknown
+	check := func(name string, req *kmip.ValidateRequest, want kmip.ValidityIndicator) {
+		t.Helper()
+		if got, err := c.validate(req); err != nil || got != want {
+			t.Errorf("%s: got %s, %v; want %s", name, got, err, want)
+		}
+	}
+	before := inline(bad, sub)
+	before.ValidityDate = ptr(epoch.Add(-time.Second))
+	check("on no list", inline(good, sub), valid)
+	check("with its root", inline(good, sub, trusted.cert), valid)
+	check("revoked", inline(bad, sub), invalid)
+	check("revoked, with its root", inline(trusted.cert, bad, sub), invalid)
+	check("before its revocation", before, valid)
+	check("no list", inline(unlisted, sub), unknown)
+	check("by this server", managed(own), valid)
+	answers["Sub"] = answer{revoked: epoch, known: true}
+	check("its authority revoked", inline(good, sub), invalid)
+}

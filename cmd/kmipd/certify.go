@@ -1,13 +1,10 @@
 package main
 
 import (
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
-	"os"
 
 	"github.com/BurntSushi/toml"
 
@@ -23,19 +20,10 @@ func (c *config) certification() (keystore.CertifyConfig, error) {
 		return out, fmt.Errorf("certificate_profiles: %w", err)
 	}
 	out.Profiles = profiles
-	rest, err := os.ReadFile(c.TLSClientCA)
-	if err != nil {
+	if out.Anchors, err = readCertificates(c.TLSClientCA); err != nil {
 		return out, fmt.Errorf("tls_client_ca: %w", err)
 	}
-	for {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			return out, nil
-		}
-		if cert, err := x509.ParseCertificate(block.Bytes); err == nil {
-			out.Anchors = append(out.Anchors, cert)
-		}
-	}
+	return out, nil
 }
 
 // readProfiles reads a file of [[certificate_profile]] tables; "" has none.

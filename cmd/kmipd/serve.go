@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"strings"
@@ -60,6 +61,13 @@ func (c *source) serve(ctx context.Context, s streams, ready func([]bound)) (err
 	c.warnExposed(log)
 	if c.certify, err = c.certification(); err != nil {
 		return err
+	}
+	var doors atomic.Pointer[entrances] // which come after the keystore, and then tell it what their lists say
+	c.certify.Revocation = func(listener string, cert, issuer *x509.Certificate) (time.Time, bool) {
+		if e := doors.Load(); e != nil {
+			return e.revocation(listener, cert, issuer, time.Now())
+		}
+		return time.Time{}, false
 	}
 	meta, err := c.openRecords(log, func(err error) { fail(fmt.Errorf("the record store failed: %w", err)) })
 	if err != nil {
@@ -139,16 +147,17 @@ func (c *source) serve(ctx context.Context, s streams, ready func([]bound)) (err
 		MaxRequestSize: c.MaxRequestSize, MaxBatch: c.MaxBatch, JobWorkers: c.JobWorkers,
 		HandshakeTimeout: c.HandshakeTime, ReadTimeout: c.ReadTimeout, WriteTimeout: c.WriteTimeout,
 		IdleTimeout: c.IdleTimeout, RequestTimeout: c.RequestTimeout, TimeStampTolerance: c.TimeTolerance}
-	doors, err := openEntrances(ids, keys, log, &cfg)
+	entries, err := openEntrances(ids, keys, log, &cfg)
 	if err != nil {
 		return err
 	}
-	defer doors.close()
+	defer entries.close()
+	doors.Store(entries)
 	srv, err := server.New(cfg)
 	if err != nil {
 		return err
 	}
-	addrs, err := doors.listen(log)
+	addrs, err := entries.listen(log)
 	if err != nil {
 		return err
 	}
@@ -157,7 +166,7 @@ func (c *source) serve(ctx context.Context, s streams, ready func([]bound)) (err
 		Str("transport", info.Capabilities.Transport).Msg("serving")
 	live.srv, live.addrs = srv, addrs
 	close(serving)
-	served := doors.serve(context.WithoutCancel(ctx), srv)
+	served := entries.serve(context.WithoutCancel(ctx), srv)
 	if ready != nil {
 		ready(addrs)
 	}

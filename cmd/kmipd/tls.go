@@ -304,6 +304,21 @@ func openEntrances(ids []*identity, keys *keystore.Store, log zerolog.Logger, cf
 	return e, nil
 }
 
+// revocation is what the lists of all listeners say of a certificate: since when it is revoked, and whether its state is known
+// as well as one listener wants it of its clients.
+func (e *entrances) revocation(listener string, cert, issuer *x509.Certificate, now time.Time) (revoked time.Time, known bool) {
+	wanted := false
+	for i, id := range e.ids {
+		since, told := e.lists[i].State(cert, issuer, now)
+		if !since.IsZero() && (revoked.IsZero() || since.Before(revoked)) {
+			revoked = since
+		}
+		known = known || told
+		wanted = wanted || id.Name == listener && id.mode == revocation.Hard
+	}
+	return revoked, known || !wanted
+}
+
 func (e *entrances) close() {
 	e.stop()
 	e.done.Wait()

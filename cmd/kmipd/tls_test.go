@@ -410,3 +410,52 @@ func TestNoRevocationIsTold(t *testing.T) {
 		}
 	}
 }
+
+// Validate is told what the lists of all listeners say, and is in need of one as far as the listener of the request is.
+func TestRevocationForValidate(t *testing.T) {
+	dir := t.TempDir()
+	ca, err := makeAuthority(dir, elliptic.P256())
+	if err != nil {
+		t.Fatal(err)
+	}
+	issue := func(name string) *x509.Certificate {
+		t.Helper()
+		der, err := ca.certificate(ca.cert.PublicKey, name, x509.ExtKeyUsageClientAuth, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cert, err := x509.ParseCertificate(der)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cert
+	}
+	good, bad := issue("good"), issue("bad")
+	file := filepath.Join(dir, "ca.crl")
+	if err := ca.writeCRL(file, bad); err != nil {
+		t.Fatal(err)
+	}
+	lists, err := revocation.Open(revocation.Config{Mode: revocation.Soft, Paths: []string{file}})
+	none, err2 := revocation.Open(revocation.Config{Mode: revocation.Hard})
+	if err := errors.Join(err, err2); err != nil {
+		t.Fatal(err)
+	}
+	soft, hard := &identity{mode: revocation.Soft}, &identity{listenerConfig: listenerConfig{Name: "hard"}, mode: revocation.Hard}
+	with := &entrances{ids: []*identity{soft, hard}, lists: []*revocation.Lists{lists, none}}
+	without := &entrances{ids: []*identity{soft, hard}, lists: []*revocation.Lists{none, none}}
+	for _, tc := range []struct {
+		name           string
+		e              *entrances
+		listener       string
+		cert           *x509.Certificate
+		revoked, known bool
+	}{
+		{"by the list of another listener", with, "hard", bad, true, true}, {"good by it", with, "hard", good, false, true},
+		{"no list, and none is needed", without, "", good, false, true}, {"no list where one is needed", without, "hard", good, false, false},
+	} {
+		revoked, known := tc.e.revocation(tc.listener, tc.cert, ca.cert, time.Now())
+		if revoked.IsZero() == tc.revoked || known != tc.known {
+			t.Errorf("%s: got %s, %t", tc.name, revoked, known)
+		}
+	}
+}

@@ -301,6 +301,7 @@ var (
 	oidDistribution = asn1.ObjectIdentifier{2, 5, 29, 28}
 	oidAuthorityKey = asn1.ObjectIdentifier{2, 5, 29, 35}
 	oidIssuer       = asn1.ObjectIdentifier{2, 5, 29, 29} // of an entry: indirect lists
+	oidInvalidity   = asn1.ObjectIdentifier{2, 5, 29, 24} // of an entry: since when the key is thought to be known to others
 )
 
 // parse reads a list and refuses those that do not speak of all certificates of their issuer.
@@ -379,15 +380,48 @@ func (l *Lists) certificate(cert, issuer *x509.Certificate, now time.Time) error
 	if l.cfg.Mode == Off {
 		return nil
 	}
+	e, problem := l.look(cert, issuer, now)
+	switch {
+	case e != nil:
+		return &Error{true, fmt.Sprintf("the certificate with serial number %x of %q was revoked on %s (reason %d)", cert.SerialNumber, issuer.Subject,
+			e.RevocationTime.UTC().Format(time.RFC3339), e.ReasonCode)}
+	case own || problem == "":
+		return nil
+	case l.cfg.Mode == Hard:
+		return &Error{false, problem}
+	}
+	l.warn(problem, now)
+	return nil
+}
+
+// State tells what the lists say of a certificate: since when it is not to be trusted (zero: it is on none), and whether that is
+// known, by its entry or by a list that is in force now.
+func (l *Lists) State(cert, issuer *x509.Certificate, now time.Time) (revoked time.Time, known bool) {
+	e, problem := l.look(cert, issuer, now)
+	if e == nil {
+		return time.Time{}, problem == ""
+	}
+	for _, x := range e.Extensions {
+		var since time.Time
+		if x.Id.Equal(oidInvalidity) {
+			if _, err := asn1.UnmarshalWithParams(x.Value, &since, "generalized"); err == nil {
+				return since, true
+			}
+		}
+	}
+	return e.RevocationTime, true
+}
+
+// look finds the entry by which a certificate is revoked, or else why no list vouches for it; "" when one does.
+func (l *Lists) look(cert, issuer *x509.Certificate, now time.Time) (revoked *x509.RevocationListEntry, problem string) {
 	l.mu.RLock()
 	lists := l.byIssuer[string(cert.RawIssuer)]
 	l.mu.RUnlock()
-	fresh, problem := own, fmt.Sprintf("there is no revocation list of %q", issuer.Subject)
+	fresh, problem := false, fmt.Sprintf("there is no revocation list of %q", issuer.Subject)
 	for _, c := range lists {
 		v := c.worth(issuer, l.cfg.Accept)
 		if e := c.revoked[serialKey(cert.SerialNumber)]; e != nil && v.made {
-			return &Error{true, fmt.Sprintf("the certificate with serial number %x of %q was revoked on %s (reason %d)", cert.SerialNumber, issuer.Subject,
-				e.RevocationTime.UTC().Format(time.RFC3339), e.ReasonCode)}
+			return e, ""
 		}
 		switch {
 		case v.wrong != nil:
@@ -403,13 +437,9 @@ func (l *Lists) certificate(cert, issuer *x509.Certificate, now time.Time) error
 		}
 	}
 	if fresh {
-		return nil
+		return nil, ""
 	}
-	if l.cfg.Mode == Hard {
-		return &Error{false, problem}
-	}
-	l.warn(problem, now)
-	return nil
+	return nil, problem
 }
 
 // endingPause is how often a list that ends soon is a warning.

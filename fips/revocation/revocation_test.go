@@ -450,3 +450,40 @@ func TestOpenEndedList(t *testing.T) {
 		}
 	}
 }
+
+// State is what the lists say, whatever the mode does with it.
+func TestState(t *testing.T) {
+	c, other := newCA(t, "ca", nil), newCA(t, "other", nil)
+	past := time.Now().Add(-48 * time.Hour).UTC().Truncate(time.Second)
+	since, err := asn1.MarshalWithParams(past, "generalized")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "list")
+	write(t, path, asPEM(c.list(t, func(l *x509.RevocationList) {
+		l.RevokedCertificateEntries = append(l.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: big.NewInt(6), RevocationTime: time.Now(),
+			ExtraExtensions: []pkix.Extension{{Id: oidInvalidity, Value: since}}})
+	}, 5)))
+	l, err := Open(Config{Mode: Soft, Paths: []string{path}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	for _, tc := range []struct {
+		name    string
+		by      *ca
+		serial  int64
+		at      time.Time
+		revoked bool
+		known   bool
+	}{
+		{"good", c, 4, now, false, true}, {"revoked", c, 5, now, true, true}, {"known to others before", c, 6, now, true, true},
+		{"of an expired list", c, 4, now.Add(2 * time.Hour), false, false}, {"revoked by an expired list", c, 5, now.Add(2 * time.Hour), true, true},
+		{"of nobody's list", other, 4, now, false, false},
+	} {
+		revoked, known := l.State(tc.by.leaf(tc.serial), tc.by.cert, tc.at)
+		if revoked.IsZero() == tc.revoked || known != tc.known || tc.serial == 6 && !revoked.Equal(past) {
+			t.Errorf("%s: got %s, %t", tc.name, revoked, known)
+		}
+	}
+}
