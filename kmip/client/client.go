@@ -63,9 +63,6 @@ func (c *Client) Close() error {
 // Version is the protocol version that requests are sent in.
 func (c *Client) Version() kmip.Version { return c.cfg.Version }
 
-// ConnectionState is the state of the TLS connection.
-func (c *Client) ConnectionState() tls.ConnectionState { return c.conn.ConnectionState() }
-
 // Roundtrip sends one encoded request message and returns the encoded response message. It looks at neither, so that
 // tests and tools can send what they like. The exchange ends with ctx, and after Config.Timeout at most.
 func (c *Client) Roundtrip(ctx context.Context, msg []byte) ([]byte, error) {

@@ -1,14 +1,11 @@
 package harness
 
 import (
-	"bufio"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"kmipd/softhsm-tests/internal/registry"
 )
@@ -27,32 +24,6 @@ func BuildTool(t testing.TB, pkg string) string {
 		t.Fatalf("go build %s: %v\n%s", pkg, err, out)
 	}
 	return path
-}
-
-// Tool runs a command that prints "ready HOST:PORT", and returns the address and a function that ends it.
-func Tool(t testing.TB, path string, args ...string) (addr string, stop func()) {
-	t.Helper()
-	cmd := exec.Command(path, args...)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := start(cmd); err != nil {
-		t.Fatal(err)
-	}
-	stop = func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-	}
-	watchdog := time.AfterFunc(30*time.Second, func() { cmd.Process.Kill() })
-	defer watchdog.Stop()
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if addr = address(strings.TrimSpace(line)); err != nil || addr == "" {
-		stop()
-		t.Fatalf("%s said %q: %v", path, line, err)
-	}
-	return addr, stop
 }
 
 // Output runs a command to its end and returns its standard output.
