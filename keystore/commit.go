@@ -178,14 +178,18 @@ func (s *Store) finishDestroy(ctx context.Context, uid string, e audit.Event) er
 	if err != nil {
 		return err
 	}
+	b := &metadata.Batch{}
 	if r, on := ref(rec.Handle); on {
 		if err := s.token.Destroy(ctx, r); err != nil && !errors.Is(err, hsm.ErrNotFound) {
 			return err
 		}
+		s.dropGCM(b, r)
 	}
 	if rec.ObjectType == kmip.ObjectTypeTemplate {
-		return s.commit(ctx, &metadata.Batch{Deletes: []metadata.Delete{{UID: uid, Expect: rec.Revision}}}, e)
+		b.Deletes = []metadata.Delete{{UID: uid, Expect: rec.Revision}}
+		return s.commit(ctx, b, e)
 	}
 	rec.Phase = metadata.PhaseDestroyed
-	return s.commit(ctx, &metadata.Batch{Puts: []metadata.Put{{Record: rec, Expect: rec.Revision}}}, e)
+	b.Puts = []metadata.Put{{Record: rec, Expect: rec.Revision}}
+	return s.commit(ctx, b, e)
 }

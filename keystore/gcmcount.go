@@ -9,6 +9,7 @@ import (
 	"kmipd/fips"
 	"kmipd/hsm"
 	"kmipd/kmip"
+	"kmipd/metadata"
 )
 
 // gcmStep is how many encryptions are taken from a key's allowance in one write. What a restart finds unused of them is
@@ -19,7 +20,7 @@ const gcmStep = 1 << 20
 const maxGCMKeys = 1 << 16
 
 // gcmCounts counts the encryptions with each GCM key, for IVs at random repeat sooner or later: NIST SP 800-38D section 8.3
-// allows 2^32 of them. The count is of the key on the token, and on disk before it is used.
+// allows 2^32 of them. The count is of the key on the token, whatever policy it is used under, and on disk before it is used.
 type gcmCounts struct {
 	mu   sync.Mutex // guards keys
 	keys map[hsm.TokenID]*gcmCount
@@ -48,12 +49,23 @@ func (g *gcmCounts) of(id hsm.TokenID) *gcmCount {
 	return c
 }
 
-// countGCM takes one encryption from the allowance of a key, if the policy has one.
-func (s *Store) countGCM(ctx context.Context, pol *fips.Policy, id hsm.TokenID) error {
-	bits := pol.Limits().GCMUses
-	if bits == 0 {
-		return nil
+// gcmSetting names the count on disk.
+func gcmSetting(id hsm.TokenID) string { return "gcm/" + id.String() }
+
+// dropGCM has the batch that follows the end of a token object remove its count.
+func (s *Store) dropGCM(b *metadata.Batch, r hsm.Ref) {
+	if r.Class != hsm.ClassSecretKey {
+		return
 	}
+	b.DropSettings = append(b.DropSettings, gcmSetting(r.ID))
+	s.gcms.mu.Lock()
+	defer s.gcms.mu.Unlock()
+	delete(s.gcms.keys, r.ID)
+}
+
+// countGCM takes one encryption from the allowance of a key. Only some policies have one, but what a key does under the
+// others counts, too.
+func (s *Store) countGCM(ctx context.Context, pol *fips.Policy, id hsm.TokenID) error {
 	c := s.gcms.of(id)
 	select {
 	case <-c.turn:
@@ -66,7 +78,7 @@ func (s *Store) countGCM(ctx context.Context, pol *fips.Policy, id hsm.TokenID) 
 			return toKMIP(err)
 		}
 	}
-	if c.used >= 1<<bits {
+	if bits := pol.Limits().GCMUses; bits > 0 && c.used >= 1<<bits {
 		return pol.Refuse(kmip.ResultReasonPermissionDenied, "a key that has encrypted with GCM 2^%d times must be re-keyed", bits)
 	}
 	c.used++
@@ -75,7 +87,7 @@ func (s *Store) countGCM(ctx context.Context, pol *fips.Policy, id hsm.TokenID) 
 
 // reserveGCM takes the next step from the count on disk. A count that this process did not make goes on behind its end.
 func (s *Store) reserveGCM(ctx context.Context, c *gcmCount, id hsm.TokenID) error {
-	name := "gcm/" + id.String()
+	name := gcmSetting(id)
 	b, err := s.meta.Setting(ctx, name)
 	if err != nil && !isNotFound(err) {
 		return err

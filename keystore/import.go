@@ -334,10 +334,13 @@ func (s *Store) former(rec *metadata.Record) []metadata.Intent {
 // finishReplace ends the token object of an object that was replaced under its own identifier.
 func (s *Store) finishReplace(ctx context.Context, before *metadata.Record) error {
 	for _, in := range s.former(before) {
-		if err := s.token.Destroy(ctx, hsm.Ref{Class: hsm.Class(in.Class), ID: in.ID}); err != nil && !errors.Is(err, hsm.ErrNotFound) {
+		r := hsm.Ref{Class: hsm.Class(in.Class), ID: in.ID}
+		if err := s.token.Destroy(ctx, r); err != nil && !errors.Is(err, hsm.ErrNotFound) {
 			return err
 		}
-		if err := s.bookkeep(ctx, &metadata.Batch{DropIntents: [][16]byte{in.ID}}); err != nil {
+		b := &metadata.Batch{DropIntents: [][16]byte{in.ID}}
+		s.dropGCM(b, r)
+		if err := s.bookkeep(ctx, b); err != nil {
 			return err
 		}
 	}

@@ -71,7 +71,9 @@ func (s *Store) settleIntent(ctx context.Context, in metadata.Intent) error {
 		s.log.Info().Str("uid", in.UID).Str("operation", in.Operation).Msg("took back an operation that was interrupted")
 		e := ofServer("take back an interrupted operation")
 		e.Objects, e.Facts = []audit.Object{{UID: in.UID}}, []audit.Fact{fact("interrupted", in.Operation), fact("token object", r.ID.String())}
-		return s.commit(ctx, &metadata.Batch{DropIntents: [][16]byte{in.ID}}, e)
+		b := &metadata.Batch{DropIntents: [][16]byte{in.ID}}
+		s.dropGCM(b, r)
+		return s.commit(ctx, b, e)
 	}
 	return s.bookkeep(ctx, &metadata.Batch{DropIntents: [][16]byte{in.ID}})
 }
@@ -217,7 +219,9 @@ func (s *Store) repair(ctx context.Context, rep *Report, objects []hsm.ObjectInf
 		rep.Repaired = append(rep.Repaired, "destroyed orphan "+o.Ref.ID.String())
 		e := ofAdministrator("fsck --repair: destroy an orphan", fact("token object", o.Ref.ID.String()))
 		e.Objects = []audit.Object{{UID: o.Label, Effect: "removed"}}
-		if err := s.commit(ctx, &metadata.Batch{}, e); err != nil {
+		b := &metadata.Batch{}
+		s.dropGCM(b, o.Ref)
+		if err := s.commit(ctx, b, e); err != nil {
 			return err
 		}
 	}

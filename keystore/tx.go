@@ -291,7 +291,6 @@ func (s *Store) unmake(ctx context.Context, recs []*metadata.Record, puts []meta
 		b.Deletes = append(b.Deletes, metadata.Delete{UID: rec.UID, Expect: rec.Revision})
 		if _, on := ref(rec.Handle); on {
 			b.AddIntents = append(b.AddIntents, metadata.Intent{ID: rec.Handle.ID, UID: rec.UID, Operation: "Undo", Class: rec.Handle.Class, At: s.cfg.Clock()})
-			done.DropIntents = append(done.DropIntents, rec.Handle.ID)
 		}
 	}
 	if err := s.commit(ctx, b, e); err != nil {
@@ -302,6 +301,8 @@ func (s *Store) unmake(ctx context.Context, recs []*metadata.Record, puts []meta
 			if err := s.token.Destroy(ctx, r); err != nil && !errors.Is(err, hsm.ErrNotFound) {
 				return err
 			}
+			done.DropIntents = append(done.DropIntents, rec.Handle.ID)
+			s.dropGCM(done, r)
 		}
 	}
 	return s.bookkeep(ctx, done)

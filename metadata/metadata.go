@@ -147,6 +147,8 @@ type Batch struct {
 	// himself. A job thus becomes final in the same instant as the change that it stands for.
 	PutJobs  []*Job
 	DropJobs []string
+	// DropSettings removes settings if they are there.
+	DropSettings []string
 	// Enqueue adds messages to the queues of clients, Dequeue removes them if they are there.
 	Enqueue []*Delivery
 	Dequeue []DeliveryKey

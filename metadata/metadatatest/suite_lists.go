@@ -178,4 +178,17 @@ func testSettings(t *testing.T, s metadata.Store) {
 			t.Errorf("got %q, %v, want %q", got, err, want)
 		}
 	}
+	stale := []metadata.Put{{Record: Key("o", "k", 1), Expect: 7}}
+	if err := s.Commit(t.Context(), &metadata.Batch{Puts: stale, DropSettings: []string{"k"}}); !errors.Is(err, metadata.ErrConflict) {
+		t.Fatalf("a batch that is refused: %v", err)
+	}
+	if _, err := s.Setting(t.Context(), "k"); err != nil {
+		t.Errorf("after a batch that is refused: %v", err)
+	}
+	if err := s.Commit(t.Context(), &metadata.Batch{DropSettings: []string{"k", "absent"}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Setting(t.Context(), "k"); !errors.Is(err, metadata.ErrNotFound) {
+		t.Errorf("dropped: got %v, want ErrNotFound", err)
+	}
 }

@@ -92,6 +92,9 @@ func (s *Store) commitClaimed(ctx context.Context, b *metadata.Batch, changes []
 	for _, id := range b.DropIntents {
 		_ = wb.Delete(intentKey(id), nil)
 	}
+	for _, key := range b.DropSettings {
+		_ = wb.Delete(settingKey(key), nil)
+	}
 	if wb.Empty() && len(b.Audit) == 0 {
 		return wb.Close()
 	}
