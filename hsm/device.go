@@ -18,11 +18,11 @@ type device struct {
 	cfg     Config
 	log     zerolog.Logger
 	p11     *module
-	owner   *crypto11.Context    // initialised the module, logged in and will finalise it
-	release func()               // gives the module back to this process
-	info    Info                 // as Open found it
-	present atomic.Pointer[Info] // who the token is since it came back; nil before
+	owner   *crypto11.Context // initialised the module, logged in and will finalise it
+	release func()            // gives the module back to this process
+	info    Info              // who the token is and what it can do; changed by opening and healing alone, as traits are
 	traits  traits
+	present atomic.Pointer[Info] // info as everybody may read it
 
 	pool      *pool
 	named     chan struct{} // a place for each signature of a named key that may run at a time
@@ -240,11 +240,7 @@ func (w *work) vacant(refs ...Ref) error {
 
 // Info implements Token.
 func (d *device) Info() Info {
-	info := d.info
-	if now := d.present.Load(); now != nil {
-		info.Manufacturer, info.Model, info.Firmware, info.Identity = now.Manufacturer, now.Model, now.Firmware, now.Identity
-	}
-	return info
+	return *d.present.Load()
 }
 
 // Counters implements Token.

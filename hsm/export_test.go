@@ -214,4 +214,14 @@ func OtherFirmware(t testing.TB, tok Token) {
 	t.Helper()
 	d := tok.(*device)
 	d.info.Firmware, d.info.Identity.FirmwareVersion = "0.0", "0.0"
+	d.publish()
+}
+
+// OtherCapabilities makes the token one that could do nothing but AES-ECB and move keys when it was opened.
+func OtherCapabilities(t testing.TB, tok Token) {
+	t.Helper()
+	d := tok.(*device)
+	d.info.Capabilities = Capabilities{Transport: d.info.Capabilities.Transport, AESModes: []CipherMode{ModeECB}, Curves: []Curve{CurveP521}}
+	d.traits.kw, d.traits.kwp = 0, 0
+	d.publish()
 }

@@ -17,7 +17,11 @@ import (
 // random number generator that fails, a generated pair whose halves do not fit, and a failure of what the server computes
 // itself end in the error state, which lasts as long as the process: every call that touches keys or randomness answers
 // ErrErrorState. What is left works: Info, Objects, Destroy, DestroyBroken, Healthy, Flags, Counters, Close, and SelfTest,
-// which then reports and heals nothing.
+// which then reports and heals nothing. Each call is asked about before and after: what a call that was under way brings
+// then is wiped and does not come out. A key that it made is on the token all the same, for its caller to destroy.
+//
+// After another login nothing is used before a self-test was run, once somebody has asked for Relogin: calls wait for it, at
+// most as long as their context and untestedWait let them (ErrUnavailable).
 type Guard struct {
 	Token // the inner token
 	cfg   GuardConfig
@@ -26,8 +30,10 @@ type Guard struct {
 	mu      sync.Mutex                 // of changes of state
 	testing chan struct{}              // holds one value while a self-test runs
 	last    atomic.Pointer[Report]
+	ran     chan struct{} // closed at the end of the running self-test or the next one; guarded by mu
 	tested  atomic.Uint64 // the login that the last self-test ran under
 	relogin chan struct{} // holds one value when another login was seen
+	watched atomic.Bool   // somebody runs self-tests when relogin asks for them
 	rng     health
 	pairs   pairCounters
 }
@@ -95,7 +101,7 @@ func NewGuard(inner Token, cfg GuardConfig) *Guard {
 	if cfg.OnEvent == nil {
 		cfg.OnEvent = func(Event) {}
 	}
-	g := &Guard{Token: inner, cfg: cfg, testing: make(chan struct{}, 1), relogin: make(chan struct{}, 1)}
+	g := &Guard{Token: inner, cfg: cfg, testing: make(chan struct{}, 1), ran: make(chan struct{}), relogin: make(chan struct{}, 1)}
 	g.state.Store(&guardState{})
 	g.tested.Store(inner.Logins())
 	return g
@@ -140,8 +146,60 @@ func errErrorState() error {
 	return &Error{Kind: KindErrorState, Call: "guard", Text: "a self-test failed: error state"}
 }
 
-// Relogin receives a value after the token was lost and logged in to again: time for a self-test.
-func (g *Guard) Relogin() <-chan struct{} { return g.relogin }
+// untestedWait bounds the wait for the self-test after another login.
+const untestedWait = 30 * time.Second
+
+// Relogin receives a value after the token was lost and logged in to again. Whoever asks for it runs a self-test then: the
+// calls that touch keys wait for its end.
+func (g *Guard) Relogin() <-chan struct{} {
+	g.watched.Store(true)
+	return g.relogin
+}
+
+// Ready is Check after the self-test that another login asks for, if there is one to wait for. Its error can be
+// ErrUnavailable and the context's, too.
+func (g *Guard) Ready(ctx context.Context, mechs ...Mechanism) error {
+	if g.relogged() && g.watched.Load() {
+		if err := g.retested(ctx); err != nil {
+			return err
+		}
+	}
+	return g.Check(mechs...)
+}
+
+// relogged tells that the token has another login than the one that was tested, and asks for a self-test.
+func (g *Guard) relogged() bool {
+	if g.Token.Logins() == g.tested.Load() {
+		return false
+	}
+	select {
+	case g.relogin <- struct{}{}:
+	default:
+	}
+	return true
+}
+
+// retested waits for the self-test. One that does not finish is asked for again.
+func (g *Guard) retested(ctx context.Context) error {
+	within, cancel := context.WithTimeout(ctx, untestedWait)
+	defer cancel()
+	for {
+		g.mu.Lock()
+		ran := g.ran
+		g.mu.Unlock()
+		if !g.relogged() || g.state.Load().latched != nil {
+			return nil
+		}
+		select {
+		case <-ran:
+		case <-within.Done():
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			return &Error{Kind: KindUnavailable, Call: "guard", Text: "the token came back and has not passed its self-test yet"}
+		}
+	}
+}
 
 // Fail enters the error state. The first reason stays.
 func (g *Guard) Fail(m Mechanism, text string) {
@@ -203,12 +261,7 @@ func (g *Guard) judge(results []Result, whole bool) {
 // seen looks at what a call of the inner token came to: a generator that failed its continuous test ends in the error
 // state, and another login asks for a self-test.
 func (g *Guard) seen(err error) error {
-	if g.Token.Logins() != g.tested.Load() {
-		select {
-		case g.relogin <- struct{}{}:
-		default:
-		}
-	}
+	g.relogged()
 	if errors.Is(err, ErrEntropy) {
 		var e *Error
 		errors.As(err, &e)
@@ -230,11 +283,7 @@ func (g *Guard) Info() Info {
 
 // Random implements Token. It draws whole blocks, so that every use of the generator is under the continuous test.
 func (g *Guard) Random(ctx context.Context, n int) ([]byte, error) {
-	if err := g.Check(MechanismRNG); err != nil {
-		return nil, err
-	}
-	out, err := g.draw(ctx, n)
-	return out, g.seen(err)
+	return guarded(ctx, g, []Mechanism{MechanismRNG}, func() ([]byte, error) { return g.draw(ctx, n) })
 }
 
 func (g *Guard) draw(ctx context.Context, n int) ([]byte, error) {

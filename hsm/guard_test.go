@@ -1,6 +1,7 @@
 package hsm_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -324,14 +325,98 @@ func TestSelfTestCutShort(t *testing.T) {
 	}
 }
 
-// Another login asks for a self-test.
+// What was under way when a mechanism is blocked or the error state comes gives no result any more: what it would have been is
+// wiped, and pairs are destroyed.
+func TestGuardAsksAfter(t *testing.T) {
+	fake := hsmtest.NewFake()
+	key := func(usage hsm.Usage) hsm.Ref {
+		id := hsm.NewTokenID()
+		if err := fake.GenerateKey(t.Context(), hsm.KeySpec{ID: id, Label: "k", Type: hsm.KeyAES, Bits: 256, Usage: usage, Extractable: true}); err != nil {
+			t.Fatal(err)
+		}
+		return hsm.Ref{Class: hsm.ClassSecretKey, ID: id}
+	}
+	half := hsm.KeySpec{ID: hsm.NewTokenID(), Label: "p", Type: hsm.KeyEC, Curve: hsm.CurveP256, Usage: hsm.UsageSign}
+	public := half
+	public.ID, public.Usage = hsm.NewTokenID(), hsm.UsageVerify
+	cipher, kek := key(hsm.UsageEncrypt|hsm.UsageDecrypt), key(hsm.UsageWrap|hsm.UsageUnwrap)
+	cbc := hsm.CipherSpec{Mode: hsm.ModeCBC, IV: make([]byte, 16)}
+	kwp := hsm.WrapSpec{Mechanism: hsm.WrapAESKWP}
+	wrapped, err := fake.WrapBytes(t.Context(), kek, kwp, make([]byte, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects := fake.Len()
+	type call func(*hsm.Guard) ([]byte, error)
+	calls := map[string]call{
+		"Encrypt":     func(g *hsm.Guard) ([]byte, error) { return g.Encrypt(t.Context(), cipher, 256, cbc, make([]byte, 16)) },
+		"Decrypt":     func(g *hsm.Guard) ([]byte, error) { return g.Decrypt(t.Context(), cipher, 256, cbc, make([]byte, 16)) },
+		"UnwrapBytes": func(g *hsm.Guard) ([]byte, error) { return g.UnwrapBytes(t.Context(), kek, kwp, wrapped) },
+		"Digest":      func(g *hsm.Guard) ([]byte, error) { return g.Digest(t.Context(), cipher, 256) },
+		"Random":      func(g *hsm.Guard) ([]byte, error) { return g.Random(t.Context(), 16) },
+		"GenerateKeyPair": func(g *hsm.Guard) ([]byte, error) {
+			return g.GenerateKeyPair(t.Context(), hsm.PairSpec{Private: half, Public: public})
+		},
+	}
+	for method, run := range calls {
+		for name, c := range map[string]struct {
+			strike func(*hsm.Guard)
+			want   error
+		}{
+			"error state": {func(g *hsm.Guard) { g.Fail("X", "while a call runs") }, hsm.ErrErrorState},
+			"block": {func(g *hsm.Guard) {
+				wrong := func(context.Context, hsm.Token) error { return errors.New("wrong") }
+				var more []hsm.Test
+				for _, m := range []hsm.Mechanism{"AES-CBC", "AES-KWP", hsm.MechanismKeyDigest, hsm.MechanismRNG} {
+					more = append(more, hsm.Test{Mechanism: m, Name: "while a call runs", Run: wrong})
+				}
+				if _, err := g.SelfTest(t.Context(), "demand", more...); err != nil {
+					t.Error(err)
+				}
+			}, hsm.ErrBlocked},
+		} {
+			t.Run(method+"/"+name, func(t *testing.T) {
+				g := hsm.NewGuard(fake, hsm.GuardConfig{})
+				var kept []byte
+				fake.Tell(hsmtest.Lie{Method: method, Bend: func(out []byte) []byte {
+					if kept == nil {
+						kept = out
+						fake.Truth()
+						c.strike(g)
+					}
+					return out
+				}})
+				defer fake.Truth()
+				out, err := run(g)
+				if !errors.Is(err, c.want) || out != nil {
+					t.Errorf("got %x, %v, want %v", out, err, c.want)
+				}
+				if kept == nil {
+					t.Fatal("the call did not run")
+				}
+				if method != "GenerateKeyPair" && !bytes.Equal(kept, make([]byte, len(kept))) {
+					t.Errorf("the result was not wiped: %x", kept)
+				}
+				if n := fake.Len(); n != objects {
+					t.Errorf("%d objects on the token, want %d", n, objects)
+				}
+			})
+		}
+	}
+}
+
+// Another login asks for a self-test, and nothing is used before it: neither what comes later nor what was under way.
 func TestRelogin(t *testing.T) {
 	fake := hsmtest.NewFake()
 	g := hsm.NewGuard(fake, hsm.GuardConfig{})
-	call := func() bool {
-		if _, err := g.Random(t.Context(), 8); err != nil {
-			t.Fatal(err)
-		}
+	id := hsm.NewTokenID()
+	if err := g.GenerateKey(t.Context(), hsm.KeySpec{ID: id, Label: "k", Type: hsm.KeyAES, Bits: 256, Usage: hsm.UsageEncrypt, Extractable: true}); err != nil {
+		t.Fatal(err)
+	}
+	encrypt := func(ctx context.Context) error {
+		return second(g.Encrypt(ctx, hsm.Ref{Class: hsm.ClassSecretKey, ID: id}, 256, hsm.CipherSpec{Mode: hsm.ModeCBC, IV: make([]byte, 16)}, make([]byte, 16)))
+	}
+	asked := func() bool {
 		select {
 		case <-g.Relogin():
 			return true
@@ -339,15 +424,34 @@ func TestRelogin(t *testing.T) {
 			return false
 		}
 	}
-	if call() {
-		t.Error("asks for a self-test without another login")
+	if err := encrypt(t.Context()); err != nil || asked() {
+		t.Errorf("without another login: %v, or asks for a self-test", err)
 	}
 	fake.Relogin()
-	if !call() {
-		t.Error("does not ask after another login")
+	fake.Tell(hsmtest.Lie{Method: "Encrypt", Mechanism: "AES-CBC"})
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := encrypt(gone); !errors.Is(err, context.Canceled) {
+		t.Errorf("before the self-test: got %v, want canceled", err)
 	}
+	answer := make(chan error, 1)
+	go func() { answer <- encrypt(t.Context()) }()
+	<-g.Relogin()
 	selfTest(t, g)
-	if call() {
+	if err := <-answer; !errors.Is(err, hsm.ErrBlocked) {
+		t.Errorf("after a self-test that failed: got %v, want ErrBlocked", err)
+	}
+	asked()
+	fake.Truth()
+	selfTest(t, g)
+	fake.Tell(hsmtest.Lie{Method: "Encrypt", Bend: func(out []byte) []byte { fake.Truth(); fake.Relogin(); return out }})
+	go func() { answer <- encrypt(t.Context()) }()
+	<-g.Relogin()
+	selfTest(t, g)
+	if err := <-answer; err != nil {
+		t.Errorf("after a self-test that passed: %v", err)
+	}
+	if asked() {
 		t.Error("asks again after the self-test")
 	}
 }

@@ -3,6 +3,7 @@ package hsm
 import (
 	"context"
 	"errors"
+	"reflect"
 	"time"
 
 	p11 "github.com/miekg/pkcs11"
@@ -154,11 +155,31 @@ func (d *device) reconnect() error {
 	d.gen.Add(1)
 	d.objects.reset()
 	d.replaceTransport(nil)
-	if err := d.renewTransport(); err != nil {
+	if err := d.probeAgain(token.Slot); err != nil {
 		return err
 	}
+	d.publish()
 	_, err = d.enumerate(anchor, func(f func() error) error { return f() })
 	return err
+}
+
+// probeAgain finds out anew what the token can do: what came back can have another configuration. One that has no way to move
+// keys any more counts as not back. After an error everything is as it was.
+func (d *device) probeAgain(slot uint) error {
+	caps, had := d.info.Capabilities, d.traits
+	d.info.Capabilities, d.traits = Capabilities{}, traits{pairsByCopy: had.pairsByCopy}
+	err := d.probe(slot)
+	if err == nil && caps.Transport != "" && d.info.Capabilities.Transport == "" {
+		err = down("transport", nil)
+	}
+	if err != nil {
+		d.info.Capabilities, d.traits = caps, had
+		return err
+	}
+	if !reflect.DeepEqual(caps, d.info.Capabilities) {
+		d.log.Warn().Interface("before", caps).Interface("now", d.info.Capabilities).Msg("the token came back with other capabilities")
+	}
+	return nil
 }
 
 // identifyAgain reads who the token is: what came back under the same label and serial number can have other firmware, which its
@@ -172,12 +193,18 @@ func (d *device) identifyAgain(token TokenSummary) error {
 	if err := d.p11.result("C_GetInfo", err); err != nil {
 		return err
 	}
-	now := &Info{Manufacturer: token.Manufacturer, Model: token.Model, Firmware: token.Firmware}
-	if now.Identity, err = d.p11.identify(token.Slot, raw, lib); err != nil {
+	id, err := d.p11.identify(token.Slot, raw, lib)
+	if err != nil {
 		return err
 	}
-	d.present.Store(now)
+	d.info.Manufacturer, d.info.Model, d.info.Firmware, d.info.Identity = token.Manufacturer, token.Model, token.Firmware, id
 	return nil
+}
+
+// publish lets Info see what is known of the token.
+func (d *device) publish() {
+	now := d.info
+	d.present.Store(&now)
 }
 
 // flush closes idle sessions, dead ones among them.

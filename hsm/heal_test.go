@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"reflect"
 	"sync"
 	"testing"
 	"time"
@@ -68,6 +69,31 @@ func TestIdentityAfterHealing(t *testing.T) {
 	got := tok.Info()
 	if got.Firmware != want.Firmware || got.Identity.FirmwareVersion != want.Identity.FirmwareVersion || got.Label != want.Label ||
 		len(got.Identity.Mechanisms) != len(want.Identity.Mechanisms) || got.Capabilities.Transport != want.Capabilities.Transport {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+// A token that comes back is probed anew: what it can do now is what Info says and what calls use.
+func TestCapabilitiesAfterHealing(t *testing.T) {
+	tok := hsmtest.NewSoftHSM(t)
+	ref, value := generate(t, tok)
+	want := tok.Info().Capabilities
+	hsm.OtherCapabilities(t, tok)
+	kwp := func() error {
+		_, err := tok.WrapBytes(t.Context(), ref, hsm.WrapSpec{Mechanism: hsm.WrapAESKWP}, value)
+		return err
+	}
+	if err := kwp(); !errors.Is(err, hsm.ErrUnsupported) || reflect.DeepEqual(tok.Info().Capabilities, want) {
+		t.Fatalf("before: %v", err)
+	}
+	hsm.FinalizeBehind(t, tok)
+	if _, err := tok.Random(t.Context(), 8); err != nil {
+		t.Fatal(err)
+	}
+	if err := kwp(); err != nil {
+		t.Errorf("AES-KWP: %v", err)
+	}
+	if got := tok.Info().Capabilities; !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }

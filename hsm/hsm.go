@@ -159,11 +159,11 @@ type ObjectInfo struct {
 type Info struct {
 	Manufacturer, Model, Serial, Label, Firmware, Library string
 	Identity                                              Identity
-	// Capabilities are what the probe at start found to work, not what the token claims.
+	// Capabilities are what the probe at the last login found to work, not what the token claims.
 	Capabilities Capabilities
 }
 
-// Capabilities is the result of the probe at start (throw-away session objects only).
+// Capabilities is the result of the probe at login (throw-away session objects only).
 type Capabilities struct {
 	AESKeyBits  []int // sizes that C_GenerateKey makes
 	DES3        bool

@@ -167,6 +167,7 @@ func (d *device) start(token TokenSummary) error {
 	if err := d.probe(token.Slot); err != nil {
 		return err
 	}
+	d.publish()
 	_, err = d.enumerate(d.anchor, func(f func() error) error { return f() })
 	return err
 }

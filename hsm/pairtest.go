@@ -39,18 +39,23 @@ func (g *Guard) testPair(ctx context.Context, spec PairSpec, spki []byte) error 
 	if ok && err == nil {
 		return nil
 	}
-	lost := unfinished(err) // asked before the destruction, whose own error says nothing about the pair
-	for _, ref := range []Ref{private, {ClassPublicKey, spec.Public.ID}} {
-		if undone := g.Token.Destroy(context.WithoutCancel(ctx), ref); undone != nil && !errors.Is(undone, ErrNotFound) {
-			err = errors.Join(err, undone)
-		}
-	}
-	if lost {
-		return err // the token went away: nothing is known of the pair, and it is gone
+	undone := g.destroyPair(ctx, spec)
+	if unfinished(err) {
+		return errors.Join(err, undone) // the token went away: nothing is known of the pair, and it is gone
 	}
 	g.pairs.failed.Add(1)
 	g.Fail("PAIRWISE", "a generated key pair failed its pairwise consistency test")
 	return errErrorState()
+}
+
+// destroyPair removes both halves of a pair that nobody hears of.
+func (g *Guard) destroyPair(ctx context.Context, spec PairSpec) (err error) {
+	for _, ref := range []Ref{{ClassPrivateKey, spec.Private.ID}, {ClassPublicKey, spec.Public.ID}} {
+		if undone := g.Token.Destroy(context.WithoutCancel(ctx), ref); undone != nil && !errors.Is(undone, ErrNotFound) {
+			err = errors.Join(err, undone)
+		}
+	}
+	return err
 }
 
 // unfinished tells an error that says nothing about whether the token computes right.

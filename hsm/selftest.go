@@ -85,7 +85,13 @@ func (g *Guard) SelfTest(ctx context.Context, reason string, more ...Test) (*Rep
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	defer func() { <-g.testing }()
+	defer func() {
+		<-g.testing
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		close(g.ran)
+		g.ran = make(chan struct{})
+	}()
 	login := g.Token.Logins()
 	r := &Report{Reason: reason, At: g.cfg.Clock().UTC(), Refusals: []Refusal{}}
 	began := time.Now()
@@ -107,6 +113,10 @@ func (g *Guard) SelfTest(ctx context.Context, reason string, more ...Test) (*Rep
 	g.judge(r.Results, true)
 	if r.Count(OutcomeUnfinished) == 0 {
 		g.tested.Store(login)
+		select { // what calls asked for meanwhile is done; the next call asks again for a login since
+		case <-g.relogin:
+		default:
+		}
 	}
 	st := g.Status()
 	r.ErrorState, r.Blocked = st.ErrorState, st.Blocked

@@ -80,7 +80,7 @@ func signFor(public crypto.PublicKey, opts crypto.SignerOpts, sign func(SignSpec
 	return asn1.Marshal(struct{ R, S *big.Int }{new(big.Int).SetBytes(sig[:n]), new(big.Int).SetBytes(sig[n:])})
 }
 
-// GuardedSigner is a signer that asks before each signature whether its mechanism may be used, such as Guard.Check.
+// GuardedSigner is a signer that asks before and after each signature whether its mechanism may be used, such as Guard.Ready.
 func GuardedSigner(signer crypto.Signer, check func(...Mechanism) error) crypto.Signer {
 	return &guardedSigner{signer, check}
 }
@@ -99,7 +99,15 @@ func (s *guardedSigner) Sign(r io.Reader, digest []byte, opts crypto.SignerOpts)
 	if err := s.check(spec.Mechanism()); err != nil {
 		return nil, err
 	}
-	return s.Signer.Sign(r, digest, opts)
+	sig, err := s.Signer.Sign(r, digest, opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.check(spec.Mechanism()); err != nil {
+		clear(sig)
+		return nil, err
+	}
+	return sig, nil
 }
 
 // hashOf is this package's name of Go's hashes.

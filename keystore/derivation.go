@@ -188,10 +188,26 @@ func derivePBKDF2(ctx context.Context, s *Store, d *derivation) (hsm.Material, e
 	if err != nil {
 		return nil, err
 	}
-	if err := s.guard.Check(kdfPBKDF2); err != nil {
+	return s.selfTested(ctx, kdfPBKDF2, func() (hsm.Material, error) {
+		return f.pbkdf2(ctx, d.params.Salt, int(*d.params.IterationCount), d.octets)
+	})
+}
+
+// selfTested runs what this package composes, and asks the self-tests before and after, as the guard does for what the token
+// does alone.
+func (s *Store) selfTested(ctx context.Context, m hsm.Mechanism, run func() (hsm.Material, error)) (hsm.Material, error) {
+	if err := s.guard.Ready(ctx, m); err != nil {
 		return nil, err
 	}
-	return f.pbkdf2(ctx, d.params.Salt, int(*d.params.IterationCount), d.octets)
+	out, err := run()
+	if err == nil {
+		err = s.guard.Ready(ctx, m)
+	}
+	if err != nil {
+		out.Wipe()
+		return nil, err
+	}
+	return out, nil
 }
 
 // deriveHash: the token hashes the value of its own key, which it can do with SHA-256 alone. What is thus derived from a
@@ -319,10 +335,9 @@ func derive108(mode mode108) func(context.Context, *Store, *derivation) (hsm.Mat
 		if err != nil {
 			return nil, err
 		}
-		if err := s.guard.Check(kdf108All); err != nil {
-			return nil, err
-		}
-		return f.kdf108(ctx, mode, counter, d.params.InitializationVector, data, d.octets)
+		return s.selfTested(ctx, kdf108All, func() (hsm.Material, error) {
+			return f.kdf108(ctx, mode, counter, d.params.InitializationVector, data, d.octets)
+		})
 	}
 }
 

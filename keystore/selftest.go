@@ -71,7 +71,7 @@ func (s *Store) guardEvent(e hsm.Event) {
 	s.event(string(e.Kind), e.Text)
 }
 
-// keepTested runs the self-tests on schedule and after each login, and compares flags after each of them.
+// keepTested runs the self-tests on schedule and after each login, for which the calls of clients wait.
 func (s *Store) keepTested(ctx context.Context) {
 	var tick <-chan time.Time
 	if s.cfg.SelfTestInterval > 0 {
@@ -79,12 +79,14 @@ func (s *Store) keepTested(ctx context.Context) {
 		defer t.Stop()
 		tick = t.C
 	}
-	test := func(reason string) {
+	test := func(reason string) (finished bool) {
 		within, cancel := context.WithTimeout(ctx, selfTestTimeout)
 		defer cancel()
-		if _, err := s.SelfTest(within, reason); err != nil && ctx.Err() == nil {
+		r, err := s.SelfTest(within, reason)
+		if err != nil && ctx.Err() == nil {
 			s.event("self-test unfinished", err.Error())
 		}
+		return err == nil && r.Count(hsm.OutcomeUnfinished) == 0
 	}
 	for {
 		select {
@@ -93,12 +95,24 @@ func (s *Store) keepTested(ctx context.Context) {
 		case <-tick:
 			test("schedule")
 		case <-s.guard.Relogin():
-			test("login")
+			if test("login") {
+				continue
+			}
 			// A token that is still coming back is asked again, but not at once.
 			select {
 			case <-ctx.Done():
 			case <-time.After(reloginPause):
 			}
+		}
+	}
+}
+
+// keepCompared compares the flags of all keys after each self-test.
+func (s *Store) keepCompared(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
 		case <-s.drift.again:
 			s.compareAll(ctx)
 		}

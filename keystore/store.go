@@ -181,6 +181,11 @@ func (s *Store) Start(ctx context.Context) (err error) {
 		defer s.done.Done()
 		s.keepTested(loop)
 	}()
+	s.done.Add(1)
+	go func() {
+		defer s.done.Done()
+		s.keepCompared(loop)
+	}()
 	if s.cfg.Report.Interval > 0 && s.cfg.Report.Dir != "" {
 		s.done.Add(1)
 		go func() {
