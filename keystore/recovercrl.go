@@ -75,8 +75,7 @@ func (s *Store) RecoverRevocations(ctx context.Context, name string, der []byte)
 	for first := 0; first < len(lost); first += recoverBatch {
 		b := &metadata.Batch{Puts: lost[first:min(first+recoverBatch, len(lost))]}
 		e := ofAdministrator("ca recover", fact("authority", name), fact("number", out.Number), fact("revoked", strconv.Itoa(len(b.Puts))))
-		b.Audit = [][]byte{s.payload(e, b)}
-		if err := s.meta.Commit(ctx, b); err != nil {
+		if err := s.commit(ctx, b, e); err != nil {
 			return nil, toKMIP(err)
 		}
 		out.Lost += len(b.Puts)
