@@ -102,6 +102,11 @@ func TestTagsAgainstTheSpecification(t *testing.T) {
 		if back, ok := TagByName(name); !ok || back != tag {
 			t.Errorf("TagByName(%q) is %06X", name, uint32(back))
 		}
+		if ident := IdentOfTag(tag); !slices.Contains(w.Idents, ident) {
+			t.Errorf("%06X has the identifier %q, want one of %q", v, ident, w.Idents)
+		} else if back, ok := TagByIdent([]byte(ident)); !ok || back != tag {
+			t.Errorf("TagByIdent(%q) is %06X", ident, uint32(back))
+		}
 		typ := ""
 		if n := TagType(tag); n != 0 {
 			typ = strings.NewReplacer(" ", "", "-", "").Replace(n.String())
@@ -147,6 +152,14 @@ func TestEnumerationsAgainstTheSpecification(t *testing.T) {
 			if back, ok := EnumByName(enum, name); !ok || back != v {
 				t.Errorf("EnumByName(%s, %q) is %08X, want %08X", enum, name, back, v)
 			}
+			for _, s := range w.Idents {
+				if back, ok := EnumByIdent(enum, []byte(s)); !ok || back != v {
+					t.Errorf("EnumByIdent(%s, %q) is %08X, want %08X", enum, s, back, v)
+				}
+			}
+			if !slices.Contains(w.Idents, EnumIdent(enum, v)) {
+				t.Errorf("%s %08X has the identifier %q, want one of %q", enum, v, EnumIdent(enum, v), w.Idents)
+			}
 			if enum == "CertificateType" && name == "PGP" {
 				continue // deprecated from 1.2 to 1.4, which the extract takes for dropped
 			}
@@ -185,6 +198,15 @@ func TestLookups(t *testing.T) {
 	}
 	if _, ok := EnumByName("Nothing", "x"); ok || EnumNames("Nothing") != nil || EnumKnownIn("Nothing", 1, V1_0) || EnumName("Nothing", 1) != "00000001" {
 		t.Error("an enumeration that does not exist is found")
+	}
+	if _, ok := EnumByIdent("Nothing", []byte("x")); ok || EnumIdent("Nothing", 1) != "" || EnumIdent("ObjectType", 0x99) != "" || IsMask("Nothing") {
+		t.Error("an identifier that does not exist is found")
+	}
+	if _, ok := TagByIdent([]byte("Nothing")); ok || IdentOfTag(0x540001) != "" {
+		t.Error("the identifier of a tag that does not exist is found")
+	}
+	if !IsMask("CryptographicUsageMask") || IsMask("ObjectType") {
+		t.Error("IsMask")
 	}
 	if TagEnum(TagObjectType) != "ObjectType" || TagEnum(TagCryptographicUsageMask) != "CryptographicUsageMask" ||
 		TagEnum(TagCryptographicLength) != "" || TagEnum(0x540001) != "" {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"sort"
 	"strings"
+	"sync"
 
 	"kmipd/kmip/ttlv"
 )
@@ -87,10 +88,17 @@ type enumValue struct {
 	first, last Version
 }
 
+// enumAlias is a further identifier of a value.
+type enumAlias struct {
+	ident string
+	value uint32
+}
+
 type enumTable struct {
-	name   string
-	mask   bool
-	values []enumValue // sorted by value
+	name    string
+	mask    bool
+	values  []enumValue // sorted by value
+	aliases []enumAlias
 }
 
 func (t *enumTable) find(v uint32) *enumValue {
@@ -176,6 +184,66 @@ func EnumNames(enum string) []string {
 func EnumKnownIn(enum string, v uint32, ver Version) bool {
 	t := enumTables[enum]
 	return t != nil && t.knownIn(v, ver)
+}
+
+// IdentOfTag is the name of a tag in XML and JSON messages, e.g. "IVCounterNonce"; "" for a tag of no version.
+func IdentOfTag(tag ttlv.Tag) string {
+	if t := lookupTag(tag); t != nil {
+		return t.ident
+	}
+	return ""
+}
+
+// TagByIdent finds a tag by its name in XML and JSON messages. It does not keep ident.
+func TagByIdent(ident []byte) (ttlv.Tag, bool) {
+	tag, ok := tagsByIdent()[string(ident)]
+	return tag, ok
+}
+
+// tagsByIdent is made when it is first needed: a process that speaks binary KMIP only has no use for it.
+var tagsByIdent = sync.OnceValue(func() map[string]ttlv.Tag {
+	m := make(map[string]ttlv.Tag, len(tagTable))
+	for _, t := range tagTable {
+		m[t.ident] = t.tag
+	}
+	return m
+})
+
+// IsMask tells whether the Go name is that of a mask, whose values are sets of bits.
+func IsMask(enum string) bool {
+	t := enumTables[enum]
+	return t != nil && t.mask
+}
+
+// EnumIdent is the name in XML and JSON messages of a value of an enumeration, or of one bit of a mask, given by its Go name;
+// "" for a value of no version.
+func EnumIdent(enum string, v uint32) string {
+	if t := enumTables[enum]; t != nil {
+		if e := t.find(v); e != nil {
+			return e.ident
+		}
+	}
+	return ""
+}
+
+// EnumByIdent finds a value of an enumeration or mask, given by its Go name, by its name in XML and JSON messages. Where
+// versions of the specification differ in a name, each is found. It does not keep ident.
+func EnumByIdent(enum string, ident []byte) (uint32, bool) {
+	t := enumTables[enum]
+	if t == nil {
+		return 0, false
+	}
+	for i := range t.values {
+		if t.values[i].ident == string(ident) {
+			return t.values[i].value, true
+		}
+	}
+	for _, a := range t.aliases {
+		if a.ident == string(ident) {
+			return a.value, true
+		}
+	}
+	return 0, false
 }
 
 func squash(s string) string {

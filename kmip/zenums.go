@@ -20,7 +20,7 @@ var enumAdjustmentType = enumTable{"Adjustment Type", false, []enumValue{
 	{0x00000001, "Increment", "Increment", V2_0, Version{}},
 	{0x00000002, "Decrement", "Decrement", V2_0, Version{}},
 	{0x00000003, "Negate", "Negate", V2_0, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v AdjustmentType) String() string { return enumAdjustmentType.format(uint32(v)) }
@@ -50,7 +50,7 @@ var enumAlternativeNameType = enumTable{"Alternative Name Type", false, []enumVa
 	{0x00000005, "DNS Name", "DNSName", V1_2, Version{}},
 	{0x00000006, "X.500 Distinguished Name", "X_500DistinguishedName", V1_2, Version{}},
 	{0x00000007, "IP Address", "IPAddress", V1_2, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v AlternativeNameType) String() string { return enumAlternativeNameType.format(uint32(v)) }
@@ -74,7 +74,7 @@ var enumAsynchronousIndicator = enumTable{"Asynchronous Indicator", false, []enu
 	{0x00000001, "Mandatory", "Mandatory", V2_0, Version{}},
 	{0x00000002, "Optional", "Optional", V2_0, Version{}},
 	{0x00000003, "Prohibited", "Prohibited", V2_0, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v AsynchronousIndicator) String() string { return enumAsynchronousIndicator.format(uint32(v)) }
@@ -98,7 +98,7 @@ var enumAttestationType = enumTable{"Attestation Type", false, []enumValue{
 	{0x00000001, "TPM Quote", "TPMQuote", V1_2, Version{}},
 	{0x00000002, "TCG Integrity Report", "TCGIntegrityReport", V1_2, Version{}},
 	{0x00000003, "SAML Assertion", "SAMLAssertion", V1_2, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v AttestationType) String() string { return enumAttestationType.format(uint32(v)) }
@@ -122,7 +122,7 @@ var enumBatchErrorContinuationOption = enumTable{"Batch Error Continuation Optio
 	{0x00000001, "Continue", "Continue", V1_0, Version{}},
 	{0x00000002, "Stop", "Stop", V1_0, Version{}},
 	{0x00000003, "Undo", "Undo", V1_0, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v BatchErrorContinuationOption) String() string {
@@ -178,7 +178,7 @@ var enumBlockCipherMode = enumTable{"Block Cipher Mode", false, []enumValue{
 	{0x00000010, "X9.102 AKW1", "X9_102AKW1", V1_0, Version{}},
 	{0x00000011, "X9.102 AKW2", "X9_102AKW2", V1_0, Version{}},
 	{0x00000012, "AEAD", "AEAD", V1_4, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v BlockCipherMode) String() string { return enumBlockCipherMode.format(uint32(v)) }
@@ -206,7 +206,7 @@ var enumCancellationResult = enumTable{"Cancellation Result", false, []enumValue
 	{0x00000003, "Completed", "Completed", V1_0, Version{}},
 	{0x00000004, "Failed", "Failed", V1_0, Version{}},
 	{0x00000005, "Unavailable", "Unavailable", V1_0, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v CancellationResult) String() string { return enumCancellationResult.format(uint32(v)) }
@@ -232,7 +232,7 @@ var enumCertificateRequestType = enumTable{"Certificate Request Type", false, []
 	{0x00000002, "PKCS#10", "PKCS_10", V1_0, Version{}},
 	{0x00000003, "PEM", "PEM", V1_0, Version{}},
 	{0x00000004, "PGP", "PGP", V1_0, V1_1},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v CertificateRequestType) String() string { return enumCertificateRequestType.format(uint32(v)) }
@@ -254,7 +254,7 @@ const (
 var enumCertificateType = enumTable{"Certificate Type", false, []enumValue{
 	{0x00000001, "X.509", "X_509", V1_0, Version{}},
 	{0x00000002, "PGP", "PGP", V1_0, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v CertificateType) String() string { return enumCertificateType.format(uint32(v)) }
@@ -282,7 +282,7 @@ var enumClientRegistrationMethod = enumTable{"Client Registration Method", false
 	{0x00000003, "Server On-Demand", "ServerOnDemand", V1_3, Version{}},
 	{0x00000004, "Client Generated", "ClientGenerated", V1_3, Version{}},
 	{0x00000005, "Client Registered", "ClientRegistered", V1_3, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v ClientRegistrationMethod) String() string {
@@ -314,7 +314,7 @@ var enumCredentialType = enumTable{"Credential Type", false, []enumValue{
 	{0x00000004, "One Time Password", "OneTimePassword", V2_0, Version{}},
 	{0x00000005, "Hashed Password", "HashedPassword", V2_0, Version{}},
 	{0x00000006, "Ticket", "Ticket", V2_0, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v CredentialType) String() string { return enumCredentialType.format(uint32(v)) }
@@ -442,7 +442,7 @@ var enumCryptographicAlgorithm = enumTable{"Cryptographic Algorithm", false, []e
 	{0x00000036, "McEliece-8192128", "McEliece_8192128", V2_0, Version{}},
 	{0x00000037, "Ed25519", "Ed25519", V2_0, Version{}},
 	{0x00000038, "Ed448", "Ed448", V2_0, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v CryptographicAlgorithm) String() string { return enumCryptographicAlgorithm.format(uint32(v)) }
@@ -470,7 +470,7 @@ var enumDRBGAlgorithm = enumTable{"DRBG Algorithm", false, []enumValue{
 	{0x00000003, "Hash", "Hash", V1_3, Version{}},
 	{0x00000004, "HMAC", "HMAC", V1_3, Version{}},
 	{0x00000005, "CTR", "CTR", V1_3, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v DRBGAlgorithm) String() string { return enumDRBGAlgorithm.format(uint32(v)) }
@@ -500,7 +500,7 @@ var enumData = enumTable{"Data", false, []enumValue{
 	{0x00000005, "RNG Retrieve", "RNGRetrieve", V2_0, Version{}},
 	{0x00000006, "Sign Signature Data", "SignSignatureData", V2_0, Version{}},
 	{0x00000007, "Signature Verify", "SignatureVerify", V2_0, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v Data) String() string { return enumData.format(uint32(v)) }
@@ -536,7 +536,7 @@ var enumDerivationMethod = enumTable{"Derivation Method", false, []enumValue{
 	{0x00000008, "Asymmetric Key", "AsymmetricKey", V1_4, Version{}},
 	{0x00000009, "AWS Signature Version 4", "AWSSignatureVersion4", V2_0, Version{}},
 	{0x0000000A, "HKDF", "HKDF", V2_0, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v DerivationMethod) String() string { return enumDerivationMethod.format(uint32(v)) }
@@ -568,7 +568,7 @@ var enumDestroyAction = enumTable{"Destroy Action", false, []enumValue{
 	{0x00000005, "Meta Data Shredded", "MetaDataShredded", V1_3, Version{}},
 	{0x00000006, "Deleted", "Deleted", V1_3, Version{}},
 	{0x00000007, "Shredded", "Shredded", V1_3, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v DestroyAction) String() string { return enumDestroyAction.format(uint32(v)) }
@@ -622,6 +622,15 @@ var enumDigitalSignatureAlgorithm = enumTable{"Digital Signature Algorithm", fal
 	{0x00000011, "SHA3-256 with RSA Encryption", "SHA3_256WithRSAEncryption", V1_4, Version{}},
 	{0x00000012, "SHA3-384 with RSA Encryption", "SHA3_384WithRSAEncryption", V1_4, Version{}},
 	{0x00000013, "SHA3-512 with RSA Encryption", "SHA3_512WithRSAEncryption", V1_4, Version{}},
+}, []enumAlias{
+	{"MD2WithRSAEncryption", 0x00000001},
+	{"MD5WithRSAEncryption", 0x00000002},
+	{"SHA_1WithRSAEncryption", 0x00000003},
+	{"SHA_224WithRSAEncryption", 0x00000004},
+	{"SHA_256WithRSAEncryption", 0x00000005},
+	{"SHA_384WithRSAEncryption", 0x00000006},
+	{"SHA_512WithRSAEncryption", 0x00000007},
+	{"RSASSA_PSS", 0x00000008},
 }}
 
 // String is the specification's name of the value.
@@ -646,7 +655,7 @@ const (
 var enumEncodingOption = enumTable{"Encoding Option", false, []enumValue{
 	{0x00000001, "No Encoding", "NoEncoding", V1_1, Version{}},
 	{0x00000002, "TTLV Encoding", "TTLVEncoding", V1_1, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v EncodingOption) String() string { return enumEncodingOption.format(uint32(v)) }
@@ -666,7 +675,7 @@ const (
 var enumEndpointRole = enumTable{"Endpoint Role", false, []enumValue{
 	{0x00000001, "Client", "Client", V2_0, Version{}},
 	{0x00000002, "Server", "Server", V2_0, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v EndpointRole) String() string { return enumEndpointRole.format(uint32(v)) }
@@ -696,7 +705,7 @@ var enumFIPS186Variation = enumTable{"FIPS186 Variation", false, []enumValue{
 	{0x00000005, "x-Change Notice", "XChangeNotice", V1_3, Version{}},
 	{0x00000006, "k-Original", "KOriginal", V1_3, Version{}},
 	{0x00000007, "k-Change Notice", "KChangeNotice", V1_3, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v FIPS186Variation) String() string { return enumFIPS186Variation.format(uint32(v)) }
@@ -748,6 +757,11 @@ var enumHashingAlgorithm = enumTable{"Hashing Algorithm", false, []enumValue{
 	{0x0000000F, "SHA-3-256", "SHA_3_256", V1_4, Version{}},
 	{0x00000010, "SHA-3-384", "SHA_3_384", V1_4, Version{}},
 	{0x00000011, "SHA-3-512", "SHA_3_512", V1_4, Version{}},
+}, []enumAlias{
+	{"SHA3_224", 0x0000000E},
+	{"SHA3_256", 0x0000000F},
+	{"SHA3_384", 0x00000010},
+	{"SHA3_512", 0x00000011},
 }}
 
 // String is the specification's name of the value.
@@ -772,7 +786,7 @@ var enumInteropFunction = enumTable{"Interop Function", false, []enumValue{
 	{0x00000001, "Begin", "Begin", V2_0, Version{}},
 	{0x00000002, "End", "End", V2_0, Version{}},
 	{0x00000003, "Reset", "Reset", V2_0, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v InteropFunction) String() string { return enumInteropFunction.format(uint32(v)) }
@@ -812,7 +826,7 @@ var enumItemType = enumTable{"Item Type", false, []enumValue{
 	{0x00000009, "Date Time", "DateTime", V2_0, Version{}},
 	{0x0000000A, "Interval", "Interval", V2_0, Version{}},
 	{0x0000000B, "Date Time Extended", "DateTimeExtended", V2_0, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v ItemType) String() string { return enumItemType.format(uint32(v)) }
@@ -836,7 +850,7 @@ var enumKeyCompressionType = enumTable{"Key Compression Type", false, []enumValu
 	{0x00000002, "EC Public Key Type X9.62 Compressed Prime", "ECPublicKeyTypeX9_62CompressedPrime", V1_0, Version{}},
 	{0x00000003, "EC Public Key Type X9.62 Compressed Char2", "ECPublicKeyTypeX9_62CompressedChar2", V1_0, Version{}},
 	{0x00000004, "EC Public Key Type X9.62 Hybrid", "ECPublicKeyTypeX9_62Hybrid", V1_0, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v KeyCompressionType) String() string { return enumKeyCompressionType.format(uint32(v)) }
@@ -900,7 +914,7 @@ var enumKeyFormatType = enumTable{"Key Format Type", false, []enumValue{
 	{0x00000015, "Transparent EC Public Key", "TransparentECPublicKey", V1_3, Version{}},
 	{0x00000016, "PKCS#12", "PKCS_12", V1_4, Version{}},
 	{0x00000017, "PKCS#10", "PKCS_10", V2_0, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v KeyFormatType) String() string { return enumKeyFormatType.format(uint32(v)) }
@@ -964,7 +978,7 @@ var enumKeyRoleType = enumTable{"Key Role Type", false, []enumValue{
 	{0x00000016, "DUKPT", "DUKPT", V1_4, Version{}},
 	{0x00000017, "IV", "IV", V1_4, Version{}},
 	{0x00000018, "TRKBK", "TRKBK", V1_4, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v KeyRoleType) String() string { return enumKeyRoleType.format(uint32(v)) }
@@ -984,7 +998,7 @@ const (
 var enumKeyValueLocationType = enumTable{"Key Value Location Type", false, []enumValue{
 	{0x00000001, "Uninterpreted Text String", "UninterpretedTextString", V1_2, Version{}},
 	{0x00000002, "URI", "URI", V1_2, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v KeyValueLocationType) String() string { return enumKeyValueLocationType.format(uint32(v)) }
@@ -1006,7 +1020,7 @@ const (
 var enumKeyWrapType = enumTable{"Key Wrap Type", false, []enumValue{
 	{0x00000001, "Not Wrapped", "NotWrapped", V1_4, Version{}},
 	{0x00000002, "As Registered", "AsRegistered", V1_4, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v KeyWrapType) String() string { return enumKeyWrapType.format(uint32(v)) }
@@ -1050,7 +1064,7 @@ var enumLinkType = enumTable{"Link Type", false, []enumValue{
 	{0x0000010C, "PKCS#12 Certificate Link", "PKCS_12CertificateLink", V1_4, V2_1},
 	{0x0000010D, "PKCS#12 Password Link", "PKCS_12PasswordLink", V1_4, V2_1},
 	{0x0000010E, "Wrapping Key Link", "WrappingKeyLink", V2_0, V2_1},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v LinkType) String() string { return enumLinkType.format(uint32(v)) }
@@ -1068,6 +1082,8 @@ const (
 
 var enumMaskGenerator = enumTable{"Mask Generator", false, []enumValue{
 	{0x00000001, "MGF1", "MGF1", V1_4, Version{}},
+}, []enumAlias{
+	{"MFG1", 0x00000001},
 }}
 
 // String is the specification's name of the value.
@@ -1122,7 +1138,7 @@ var enumNISTKeyType = enumTable{"NIST Key Type", false, []enumValue{
 	{0x00000011, "Symmetric authorization key", "SymmetricAuthorizationKey", V2_0, Version{}},
 	{0x00000012, "Private authorization key", "PrivateAuthorizationKey", V2_0, Version{}},
 	{0x00000013, "Public authorization key", "PublicAuthorizationKey", V2_0, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v NISTKeyType) String() string { return enumNISTKeyType.format(uint32(v)) }
@@ -1142,7 +1158,7 @@ const (
 var enumNameType = enumTable{"Name Type", false, []enumValue{
 	{0x00000001, "Uninterpreted Text String", "UninterpretedTextString", V1_0, V2_1},
 	{0x00000002, "URI", "URI", V1_0, V2_1},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v NameType) String() string { return enumNameType.format(uint32(v)) }
@@ -1162,7 +1178,7 @@ const (
 var enumObjectGroupMember = enumTable{"Object Group Member", false, []enumValue{
 	{0x00000001, "Group Member Fresh", "GroupMemberFresh", V1_1, V2_1},
 	{0x00000002, "Group Member Default", "GroupMemberDefault", V1_1, V2_1},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v ObjectGroupMember) String() string { return enumObjectGroupMember.format(uint32(v)) }
@@ -1200,7 +1216,7 @@ var enumObjectType = enumTable{"Object Type", false, []enumValue{
 	{0x00000008, "Opaque Object", "OpaqueObject", V1_0, Version{}},
 	{0x00000009, "PGP Key", "PGPKey", V1_2, Version{}},
 	{0x0000000A, "Certificate Request", "CertificateRequest", V2_0, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v ObjectType) String() string { return enumObjectType.format(uint32(v)) }
@@ -1334,7 +1350,7 @@ var enumOperation = enumTable{"Operation", false, []enumValue{
 	{0x00000039, "Query Asynchronous Requests", "QueryAsynchronousRequests", V2_1, Version{}},
 	{0x0000003A, "Process", "Process", V2_1, Version{}},
 	{0x0000003B, "Ping", "Ping", V2_1, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v Operation) String() string { return enumOperation.format(uint32(v)) }
@@ -1534,7 +1550,7 @@ var enumPKCS11Function = enumTable{"PKCS#11 Function", false, []enumValue{
 	{0x0000005A, "C_VerifyMessageBegin", "C_VerifyMessageBegin", V2_0, Version{}},
 	{0x0000005B, "C_VerifyMessageNext", "C_VerifyMessageNext", V2_0, Version{}},
 	{0x0000005C, "C_MessageVerifyFinal", "C_MessageVerifyFinal", V2_0, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v PKCS11Function) String() string { return enumPKCS11Function.format(uint32(v)) }
@@ -1654,7 +1670,7 @@ var enumPKCS11ReturnCode = enumTable{"PKCS#11 Return Code", false, []enumValue{
 	{0x00000150, "CKR_BUFFER_TOO_SMALL", "BUFFER_TOO_SMALL", V2_0, Version{}},
 	{0x00000190, "CKR_CRYPTOKI_NOT_INITIALIZED", "CRYPTOKI_NOT_INITIALIZED", V2_0, Version{}},
 	{0x00000191, "CKR_CRYPTOKI_ALREADY_INITIALIZED", "CRYPTOKI_ALREADY_INITIALIZED", V2_0, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v PKCS11ReturnCode) String() string { return enumPKCS11ReturnCode.format(uint32(v)) }
@@ -1692,7 +1708,7 @@ var enumPaddingMethod = enumTable{"Padding Method", false, []enumValue{
 	{0x00000008, "PKCS1 v1.5", "PKCS1V1_5", V1_0, Version{}},
 	{0x00000009, "X9.31", "X9_31", V1_0, Version{}},
 	{0x0000000A, "PSS", "PSS", V1_0, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v PaddingMethod) String() string { return enumPaddingMethod.format(uint32(v)) }
@@ -1714,7 +1730,7 @@ var enumProcessingStage = enumTable{"Processing Stage", false, []enumValue{
 	{0x00000001, "Submitted", "Submitted", V2_1, Version{}},
 	{0x00000002, "In Process", "InProcess", V2_1, Version{}},
 	{0x00000003, "Completed", "Completed", V2_1, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v ProcessingStage) String() string { return enumProcessingStage.format(uint32(v)) }
@@ -2118,7 +2134,7 @@ var enumProfileName = enumTable{"Profile Name", false, []enumValue{
 	{0x0000012A, "Baseline Client", "BaselineClient", V2_0, Version{}},
 	{0x0000012B, "Baseline Server", "BaselineServer", V2_0, Version{}},
 	{0x0000012C, "Complete Server", "CompleteServer", V2_0, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v ProfileName) String() string { return enumProfileName.format(uint32(v)) }
@@ -2138,7 +2154,7 @@ const (
 var enumProtectionLevel = enumTable{"Protection Level", false, []enumValue{
 	{0x00000001, "High", "High", V2_0, Version{}},
 	{0x00000002, "Low", "Low", V2_0, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v ProtectionLevel) String() string { return enumProtectionLevel.format(uint32(v)) }
@@ -2160,7 +2176,7 @@ const (
 var enumPutFunction = enumTable{"Put Function", false, []enumValue{
 	{0x00000001, "New", "New", V1_0, Version{}},
 	{0x00000002, "Replace", "Replace", V1_0, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v PutFunction) String() string { return enumPutFunction.format(uint32(v)) }
@@ -2204,7 +2220,7 @@ var enumQueryFunction = enumTable{"Query Function", false, []enumValue{
 	{0x0000000C, "Query Client Registration Methods", "QueryClientRegistrationMethods", V1_3, Version{}},
 	{0x0000000D, "Query Defaults Information", "QueryDefaultsInformation", V2_0, Version{}},
 	{0x0000000E, "Query Storage Protection Masks", "QueryStorageProtectionMasks", V2_0, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v QueryFunction) String() string { return enumQueryFunction.format(uint32(v)) }
@@ -2232,7 +2248,7 @@ var enumRNGAlgorithm = enumTable{"RNG Algorithm", false, []enumValue{
 	{0x00000004, "NRBG", "NRBG", V1_3, Version{}},
 	{0x00000005, "ANSI X9.31", "ANSIX9_31", V1_3, Version{}},
 	{0x00000006, "ANSI X9.62", "ANSIX9_62", V1_3, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v RNGAlgorithm) String() string { return enumRNGAlgorithm.format(uint32(v)) }
@@ -2254,7 +2270,7 @@ var enumRNGMode = enumTable{"RNG Mode", false, []enumValue{
 	{0x00000001, "Unspecified", "Unspecified", V1_3, Version{}},
 	{0x00000002, "Shared Instantiation", "SharedInstantiation", V1_3, Version{}},
 	{0x00000003, "Non-Shared Instantiation", "NonSharedInstantiation", V1_3, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v RNGMode) String() string { return enumRNGMode.format(uint32(v)) }
@@ -2410,7 +2426,7 @@ var enumRecommendedCurve = enumTable{"Recommended Curve", false, []enumValue{
 	{0x00000044, "BRAINPOOLP512T1", "BRAINPOOLP512T1", V1_2, Version{}},
 	{0x00000045, "CURVE25519", "CURVE25519", V2_0, Version{}},
 	{0x00000046, "CURVE448", "CURVE448", V2_0, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v RecommendedCurve) String() string { return enumRecommendedCurve.format(uint32(v)) }
@@ -2574,6 +2590,8 @@ var enumResultReason = enumTable{"Result Reason", false, []enumValue{
 	{0x0000004B, "Constraint Violation", "ConstraintViolation", V2_1, Version{}},
 	{0x0000004C, "Duplicate Process Request", "DuplicateProcessRequest", V2_1, Version{}},
 	{0x00000100, "General Failure", "GeneralFailure", V1_0, Version{}},
+}, []enumAlias{
+	{"NotAuthorized", 0x00000039},
 }}
 
 // String is the specification's name of the value.
@@ -2598,7 +2616,7 @@ var enumResultStatus = enumTable{"Result Status", false, []enumValue{
 	{0x00000001, "Operation Failed", "OperationFailed", V1_0, Version{}},
 	{0x00000002, "Operation Pending", "OperationPending", V1_0, Version{}},
 	{0x00000003, "Operation Undone", "OperationUndone", V1_0, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v ResultStatus) String() string { return enumResultStatus.format(uint32(v)) }
@@ -2628,7 +2646,7 @@ var enumRevocationReasonCode = enumTable{"Revocation Reason Code", false, []enum
 	{0x00000005, "Superseded", "Superseded", V1_0, Version{}},
 	{0x00000006, "Cessation of Operation", "CessationOfOperation", V1_0, Version{}},
 	{0x00000007, "Privilege Withdrawn", "PrivilegeWithdrawn", V1_0, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v RevocationReasonCode) String() string { return enumRevocationReasonCode.format(uint32(v)) }
@@ -2650,7 +2668,7 @@ const (
 var enumRotateNameType = enumTable{"Rotate Name Type", false, []enumValue{
 	{0x00000001, "Uninterpreted Text String", "UninterpretedTextString", V2_1, V2_1},
 	{0x00000002, "URI", "URI", V2_1, V2_1},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v RotateNameType) String() string { return enumRotateNameType.format(uint32(v)) }
@@ -2670,7 +2688,7 @@ const (
 var enumSecretDataType = enumTable{"Secret Data Type", false, []enumValue{
 	{0x00000001, "Password", "Password", V1_0, Version{}},
 	{0x00000002, "Seed", "Seed", V1_0, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v SecretDataType) String() string { return enumSecretDataType.format(uint32(v)) }
@@ -2692,7 +2710,7 @@ var enumShreddingAlgorithm = enumTable{"Shredding Algorithm", false, []enumValue
 	{0x00000001, "Unspecified", "Unspecified", V1_3, Version{}},
 	{0x00000002, "Cryptographic", "Cryptographic", V1_3, Version{}},
 	{0x00000003, "Unsupported", "Unsupported", V1_3, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v ShreddingAlgorithm) String() string { return enumShreddingAlgorithm.format(uint32(v)) }
@@ -2718,6 +2736,9 @@ var enumSplitKeyMethod = enumTable{"Split Key Method", false, []enumValue{
 	{0x00000002, "Polynomial Sharing GF (2^16)", "PolynomialSharingGF2_16", V1_0, V2_1},
 	{0x00000003, "Polynomial Sharing Prime Field", "PolynomialSharingPrimeField", V1_0, Version{}},
 	{0x00000004, "Polynomial Sharing GF (2^8)", "PolynomialSharingGF2_8", V1_2, V2_1},
+}, []enumAlias{
+	{"PolynomialSharingGF216", 0x00000002},
+	{"PolynomialSharingGF28", 0x00000004},
 }}
 
 // String is the specification's name of the value.
@@ -2746,7 +2767,7 @@ var enumState = enumTable{"State", false, []enumValue{
 	{0x00000004, "Compromised", "Compromised", V1_0, Version{}},
 	{0x00000005, "Destroyed", "Destroyed", V1_0, Version{}},
 	{0x00000006, "Destroyed Compromised", "DestroyedCompromised", V1_0, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v State) String() string { return enumState.format(uint32(v)) }
@@ -2764,7 +2785,7 @@ const (
 
 var enumTicketType = enumTable{"Ticket Type", false, []enumValue{
 	{0x00000001, "Login", "Login", V2_0, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v TicketType) String() string { return enumTicketType.format(uint32(v)) }
@@ -2814,7 +2835,7 @@ var enumUniqueIdentifier = enumTable{"Unique Identifier", false, []enumValue{
 	{0x0000000F, "Re-key Key Pair", "ReKeyKeyPair", V2_0, Version{}},
 	{0x00000010, "Re-key Key Pair Private Key", "ReKeyKeyPairPrivateKey", V2_0, Version{}},
 	{0x00000011, "Re-key Key Pair Public Key", "ReKeyKeyPairPublicKey", V2_0, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v UniqueIdentifier) String() string { return enumUniqueIdentifier.format(uint32(v)) }
@@ -2838,7 +2859,7 @@ var enumUnwrapMode = enumTable{"Unwrap Mode", false, []enumValue{
 	{0x00000001, "Unspecified", "Unspecified", V1_3, Version{}},
 	{0x00000002, "Processed", "Processed", V1_3, Version{}},
 	{0x00000003, "Not Processed", "NotProcessed", V1_3, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v UnwrapMode) String() string { return enumUnwrapMode.format(uint32(v)) }
@@ -2858,7 +2879,7 @@ const (
 var enumUsageLimitsUnit = enumTable{"Usage Limits Unit", false, []enumValue{
 	{0x00000001, "Byte", "Byte", V1_0, Version{}},
 	{0x00000002, "Object", "Object", V1_0, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v UsageLimitsUnit) String() string { return enumUsageLimitsUnit.format(uint32(v)) }
@@ -2882,7 +2903,7 @@ var enumValidationAuthorityType = enumTable{"Validation Authority Type", false, 
 	{0x00000001, "Unspecified", "Unspecified", V1_3, Version{}},
 	{0x00000002, "NIST CMVP", "NISTCMVP", V1_3, Version{}},
 	{0x00000003, "Common Criteria", "CommonCriteria", V1_3, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v ValidationAuthorityType) String() string {
@@ -2912,7 +2933,7 @@ var enumValidationType = enumTable{"Validation Type", false, []enumValue{
 	{0x00000003, "Software", "Software", V1_3, Version{}},
 	{0x00000004, "Firmware", "Firmware", V1_3, Version{}},
 	{0x00000005, "Hybrid", "Hybrid", V1_3, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v ValidationType) String() string { return enumValidationType.format(uint32(v)) }
@@ -2934,7 +2955,7 @@ var enumValidityIndicator = enumTable{"Validity Indicator", false, []enumValue{
 	{0x00000001, "Valid", "Valid", V1_0, Version{}},
 	{0x00000002, "Invalid", "Invalid", V1_0, Version{}},
 	{0x00000003, "Unknown", "Unknown", V1_0, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v ValidityIndicator) String() string { return enumValidityIndicator.format(uint32(v)) }
@@ -2962,7 +2983,7 @@ var enumWrappingMethod = enumTable{"Wrapping Method", false, []enumValue{
 	{0x00000003, "Encrypt then MAC/sign", "EncryptThenMACSign", V1_0, Version{}},
 	{0x00000004, "MAC/sign then encrypt", "MACSignThenEncrypt", V1_0, Version{}},
 	{0x00000005, "TR-31", "TR_31", V1_0, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v WrappingMethod) String() string { return enumWrappingMethod.format(uint32(v)) }
@@ -3026,6 +3047,8 @@ var enumCryptographicUsageMask = enumTable{"Cryptographic Usage Mask", true, []e
 	{0x00200000, "Unrestricted", "Unrestricted", V2_0, Version{}},
 	{0x00400000, "FPE Encrypt", "FPEEncrypt", V2_0, Version{}},
 	{0x00800000, "FPE Decrypt", "FPEDecrypt", V2_0, Version{}},
+}, []enumAlias{
+	{"ContentCommitmentNonRepudiation", 0x00000400},
 }}
 
 // String is the specification's name of the value.
@@ -3072,7 +3095,7 @@ var enumProtectionStorageMask = enumTable{"Protection Storage Mask", true, []enu
 	{0x00000800, "Outsourced", "Outsourced", V2_0, Version{}},
 	{0x00001000, "Validated", "Validated", V2_0, Version{}},
 	{0x00002000, "Same Jurisdiction", "SameJurisdiction", V2_0, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v ProtectionStorageMask) String() string { return enumProtectionStorageMask.format(uint32(v)) }
@@ -3096,7 +3119,7 @@ var enumStorageStatusMask = enumTable{"Storage Status Mask", true, []enumValue{
 	{0x00000001, "On-line storage", "OnLineStorage", V1_0, Version{}},
 	{0x00000002, "Archival storage", "ArchivalStorage", V1_0, Version{}},
 	{0x00000004, "Destroyed storage", "DestroyedStorage", V2_0, Version{}},
-}}
+}, nil}
 
 // String is the specification's name of the value.
 func (v StorageStatusMask) String() string { return enumStorageStatusMask.format(uint32(v)) }

@@ -31,6 +31,7 @@ type Value struct {
 	Value       uint32
 	First, Last string
 	Ident, Name string
+	Also        []string // further identifiers
 }
 
 // Enum is an enumeration or a mask.
@@ -108,6 +109,8 @@ func (p *parser) line(line string) error {
 		return nil
 	case "val":
 		return p.value(f)
+	case "also":
+		return p.also(f)
 	case "struct":
 		p.tagsDone()
 		p.r.Structs = append(p.r.Structs, Struct{Ident: f[1]})
@@ -160,6 +163,16 @@ func (p *parser) value(f []string) error {
 	return nil
 }
 
+func (p *parser) also(f []string) error {
+	if len(f) != 2 || len(p.r.Enums) == 0 || len(p.r.Enums[len(p.r.Enums)-1].Values) == 0 {
+		return fmt.Errorf("another identifier needs a value before it")
+	}
+	e := &p.r.Enums[len(p.r.Enums)-1]
+	v := &e.Values[len(e.Values)-1]
+	v.Also = append(v.Also, f[1])
+	return nil
+}
+
 // tagsDone indexes the tags when the first structure begins: their slice does not grow any more.
 func (p *parser) tagsDone() {
 	if len(p.r.byIdent) > 0 {
@@ -206,6 +219,9 @@ func (r *Registry) check() error {
 		if !slices.Contains(wireTypes, t.Type) {
 			return fmt.Errorf("registry: tag %s has wire type %q", t.Ident, t.Type)
 		}
+		if t.Ident != Normal(t.Name) {
+			return fmt.Errorf("registry: tag %s is named %q, of which %s is the normal form", t.Ident, t.Name, Normal(t.Name))
+		}
 		if err := checkVersions(t.First, t.Last); err != nil {
 			return fmt.Errorf("registry: tag %s: %w", t.Ident, err)
 		}
@@ -230,6 +246,16 @@ func (e Enum) check() error {
 		values[v.Value], idents[v.Ident] = true, true
 		if err := checkVersions(v.First, v.Last); err != nil {
 			return fmt.Errorf("registry: %s %s: %w", e.Ident, v.Ident, err)
+		}
+		for _, also := range v.Also {
+			if idents[also] {
+				return fmt.Errorf("registry: %s %s stands twice", e.Ident, also)
+			}
+			idents[also] = true
+		}
+		// The return codes of PKCS#11 are messages' names without their prefix.
+		if n := Normal(strings.TrimPrefix(v.Name, "CKR_")); n != v.Ident && !slices.Contains(v.Also, n) {
+			return fmt.Errorf("registry: %s %s is named %q, of which %s is the normal form", e.Ident, v.Ident, v.Name, n)
 		}
 	}
 	if len(e.Values) == 0 {

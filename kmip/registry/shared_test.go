@@ -147,6 +147,10 @@ func TestParseRefusesDoubt(t *testing.T) {
 		{"value outside", "val 1 1.0 - A A\n", "inside an enumeration"},
 		{"value twice", "enum E E\n  val 1 1.0 - A A\n  val 1 1.0 - B B\n", "stands twice"},
 		{"empty enumeration", "enum E E\n", "no values"},
+		{"another identifier of nothing", "enum E E\n    also A\n", "needs a value"},
+		{"another identifier twice", "enum E E\n  val 1 1.0 - A A\n    also A\n", "stands twice"},
+		{"tag in other words", "tag 420001 DateTime 1.0 - - ActivationDay Activation Date\n", "normal form"},
+		{"value in other words", "enum E E\n  val 1 1.0 - DES 3DES\n", "normal form"},
 		{"unknown fact", "tags 1\n", "unknown fact"},
 		{"unknown member", tag + "struct S\n  ! Nothing\n", "no tag"},
 		{"member outside", "  ! A\n", "outside"},
@@ -163,5 +167,19 @@ func TestParseRefusesDoubt(t *testing.T) {
 	}
 	if len(r.Tags) < 370 || len(r.Enums) < 60 || len(r.Structs) < 50 || len(r.Operations) < 16 {
 		t.Errorf("%d tags, %d enumerations, %d structures, %d operations", len(r.Tags), len(r.Enums), len(r.Structs), len(r.Operations))
+	}
+}
+
+// The examples are those of KMIP Additional Message Encodings 1.0 and of the OASIS cases.
+func TestNormal(t *testing.T) {
+	for name, want := range map[string]string{
+		"Activation Date": "ActivationDate", "IV/Counter/Nonce": "IVCounterNonce", "Private Key Template-Attribute": "PrivateKeyTemplateAttribute",
+		"3DES": "DES3", "SHA-256": "SHA_256", "SHA-512/224": "SHA_512_224", "X9.24 NKH": "X9_24NKH", "PKCS#1 v1.5": "PKCS_1V1_5",
+		"X.509 Certificate Subject": "X_509CertificateSubject", "Re-key Key Pair": "ReKeyKeyPair", "Pre-Active": "PreActive",
+		"On-line storage": "OnLineStorage", "Polynomial Sharing GF (2^8)": "PolynomialSharingGF2_8", "Date-Time": "DateTime",
+	} {
+		if got := Normal(name); got != want {
+			t.Errorf("%s: got %s, want %s", name, got, want)
+		}
 	}
 }

@@ -54,7 +54,9 @@ func enums(b *bytes.Buffer, r *registry.Registry) error {
 		for _, v := range values {
 			fmt.Fprintf(b, "{0x%08X, %q, %q, %s, %s},\n", v.Value, v.Name, v.Ident, version(v.First), version(v.Last))
 		}
-		fmt.Fprintf(b, "}}\n\n// String is the specification's name of the value.\nfunc (v %s) String() string { return enum%s.format(uint32(v)) }\n\n", name, name)
+		b.WriteString("}, ")
+		aliases(b, values)
+		fmt.Fprintf(b, "}\n\n// String is the specification's name of the value.\nfunc (v %s) String() string { return enum%s.format(uint32(v)) }\n\n", name, name)
 		fmt.Fprintf(b, "// KnownIn tells whether version v of the specification has the value.\nfunc (v %s) KnownIn(ver Version) bool { return enum%s.knownIn(uint32(v), ver) }\n\n", name, name)
 	}
 	b.WriteString("// enumTables finds the table of an enumeration or mask by its Go name.\nvar enumTables = map[string]*enumTable{\n")
@@ -63,6 +65,21 @@ func enums(b *bytes.Buffer, r *registry.Registry) error {
 	}
 	b.WriteString("}\n")
 	return nil
+}
+
+// aliases writes the further identifiers of an enumeration's values.
+func aliases(b *bytes.Buffer, values []registry.Value) {
+	if !slices.ContainsFunc(values, func(v registry.Value) bool { return len(v.Also) > 0 }) {
+		b.WriteString("nil")
+		return
+	}
+	b.WriteString("[]enumAlias{\n")
+	for _, v := range values {
+		for _, also := range v.Also {
+			fmt.Fprintf(b, "{%q, 0x%08X},\n", also, v.Value)
+		}
+	}
+	b.WriteString("}")
 }
 
 func compare(x, y uint32) int {
