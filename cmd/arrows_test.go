@@ -30,6 +30,8 @@ var arrows = []arrow{
 		"the codec knows octets and no protocol, so that it can be fuzzed and read alone"},
 	{"kmip", "kmip/ttlv", "kmip/registry kmip/internal/oasisjson",
 		"the nouns of the protocol know no server, token or store"},
+	{"kmip/text", "kmip kmip/ttlv", "kmip/registry",
+		"other encodings of the same messages: what becomes of them is not their business"},
 	{"kmip/registry", "", "kmip/internal/oasisjson",
 		"the tables are data; the generated code must not be needed to generate it"},
 	{"kmip/internal/kmipgen", "kmip/registry", "",
