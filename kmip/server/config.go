@@ -18,7 +18,8 @@ type Config struct {
 	// TLS holds the server's certificate and the pool of client certification authorities. The server works on a copy,
 	// in which it sets what KMIP and its clients need: at least TLS 1.2, verified client certificates, records that are
 	// not cut small.
-	TLS *tls.Config
+	TLS       *tls.Config
+	Transport Transport // what connections carry inside TLS
 	Gate
 	Listeners []Listener // further ones; Serve serves the first, ServeListener these
 	// Refused, when set, is told of every connection that is refused at its handshake or after it: the listener's name,

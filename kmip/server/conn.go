@@ -29,6 +29,7 @@ type conn struct {
 	peer     peer
 	source   source
 	shaking  bool // the handshake is not over; Server.mu guards it
+	web      *web // once HTTP is spoken on it
 
 	mu       sync.Mutex
 	busy     bool // a request runs: drain lets it finish
@@ -139,7 +140,13 @@ func checkDates(cert *x509.Certificate, now time.Time) error {
 
 // exchange reads one request and writes its answer: one Write, so that it is one TLS record up to 16 KiB.
 func (c *conn) exchange(ctx context.Context) error {
+	if c.web != nil {
+		return c.web.exchange(ctx)
+	}
 	req, err := c.read()
+	if errors.Is(err, errHTTP) {
+		return c.web.exchange(ctx)
+	}
 	if err != nil {
 		return c.refuse(ctx, err)
 	}
@@ -157,7 +164,10 @@ func (c *conn) exchange(ctx context.Context) error {
 	return nil
 }
 
-var errClosing = errors.New("closed after an error")
+var (
+	errClosing = errors.New("closed after an error")
+	errHTTP    = errors.New("not a message but an HTTP request")
+)
 
 // frameError is a message that is not read because its first 8 octets are wrong already.
 type frameError struct {
@@ -200,6 +210,9 @@ func (c *conn) read() (*buffer, error) {
 	}
 	if err := c.idle(c.srv.cfg.ReadTimeout); err != nil {
 		return nil, err
+	}
+	if c.speaksHTTP(header[:n]) {
+		return nil, errHTTP
 	}
 	if _, err := io.ReadFull(c.tls, header[n:]); err != nil {
 		return nil, err
@@ -263,6 +276,13 @@ func (c *conn) drain() {
 	}
 }
 
+// isDraining tells whether the connection is to end after its request.
+func (c *conn) isDraining() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.draining
+}
+
 // kill closes the connection under its goroutine. Any goroutine may call it.
 func (c *conn) kill() {
 	if err := c.nc.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
@@ -293,6 +313,9 @@ func (c *conn) linger() {
 }
 
 func (c *conn) close() {
+	if c.web != nil {
+		c.web.release()
+	}
 	if err := c.tls.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 		c.log.Debug().Err(err).Msg("closing a connection")
 	}

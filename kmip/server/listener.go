@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 
 	"kmipd/kmip"
 )
@@ -26,24 +27,44 @@ type Gate struct {
 // Listener is a way into the server besides the first one, with certificates and rules of its own. Limits, jobs and
 // counters are those of the server.
 type Listener struct {
-	Name string // kmip.Call.Listener of what comes in by it; not ""
-	TLS  *tls.Config
+	Name      string // kmip.Call.Listener of what comes in by it; not ""
+	TLS       *tls.Config
+	Transport Transport
 	Gate
 }
 
 // entrance is a listener, ready for connections.
 type entrance struct {
-	name string
-	tls  *tls.Config
-	gate Gate
+	name      string
+	tls       *tls.Config
+	gate      Gate
+	transport Transport
 }
 
 // entrances makes the configurations of all listeners. Each has its own: session tickets work only within one, so that no
 // session that was made under one policy is resumed under another.
 func (c Config) entrances() map[string]*entrance {
-	out := map[string]*entrance{"": {"", tlsConfig(c.TLS, c.Gate), c.Gate}}
+	out := map[string]*entrance{"": {"", tlsConfig(c.TLS, c.Gate), c.Gate, c.Transport}}
 	for _, l := range c.Listeners {
-		out[l.Name] = &entrance{l.Name, tlsConfig(l.TLS, l.Gate), l.Gate}
+		out[l.Name] = &entrance{l.Name, tlsConfig(l.TLS, l.Gate), l.Gate, l.Transport}
+	}
+	return out
+}
+
+// profiles are the profiles of the encodings (KMIP Additional Message Encodings 1.0 section 8) in the versions spoken, if a
+// listener has HTTPS.
+func (c Config) profiles() []kmip.ProfileInformation {
+	over := func(l Listener) bool { return l.Transport != TransportTLS }
+	if c.Transport == TransportTLS && !slices.ContainsFunc(c.Listeners, over) {
+		return nil
+	}
+	var out []kmip.ProfileInformation
+	for _, what := range []string{"HTTPS", "JSON", "XML"} {
+		for _, v := range c.Versions {
+			if name, ok := kmip.EnumByName("ProfileName", what+" Server KMIP v"+v.String()); ok {
+				out = append(out, kmip.ProfileInformation{ProfileName: kmip.ProfileName(name)})
+			}
+		}
 	}
 	return out
 }

@@ -68,7 +68,7 @@ func (s *Server) handle(ctx context.Context, p *peer, msg []byte, out *buffer) (
 // is too broken to have one.
 func (s *Server) decode(msg []byte, version kmip.Version, now time.Time) (*message, error) {
 	m := &message{version: version}
-	root, err := ttlv.Parse(msg, ttlv.Limits{MaxSize: s.cfg.MaxRequestSize, MaxDepth: ttlv.DefaultLimits.MaxDepth, MaxItems: ttlv.DefaultLimits.MaxItems})
+	root, err := ttlv.Parse(msg, s.limits())
 	if err != nil {
 		return m, err
 	}
@@ -87,6 +87,11 @@ func (s *Server) decode(msg []byte, version kmip.Version, now time.Time) (*messa
 		return m, err
 	}
 	return m, s.check(m, now)
+}
+
+// limits are those of a request message, in whatever encoding it came.
+func (s *Server) limits() ttlv.Limits {
+	return ttlv.Limits{MaxSize: s.cfg.MaxRequestSize, MaxDepth: ttlv.DefaultLimits.MaxDepth, MaxItems: ttlv.DefaultLimits.MaxItems}
 }
 
 // split finds header and items. "All fields SHALL appear in the order specified" (KMIP 1.4 section 7).

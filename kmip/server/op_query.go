@@ -35,6 +35,9 @@ var opQuery = row[kmip.QueryRequest, kmip.QueryResponse]{
 			return nil, err
 		}
 		d.Asynchronous = c.srv.cfg.Jobs != nil
+		if !d.OnlyQuery {
+			d.Profiles = append(slices.Clone(d.Profiles), c.srv.profiles...)
+		}
 		resp := &kmip.QueryResponse{}
 		asked := map[kmip.QueryFunction]bool{}
 		for _, f := range r.QueryFunction {

@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"time"
 	"unicode/utf8"
 
 	"kmipd/kmip"
+	"kmipd/kmip/text"
 	"kmipd/kmip/ttlv"
 )
 
@@ -135,11 +137,14 @@ func appendUndone(out *buffer, id itemID) {
 func explain(err error, ver kmip.Version, corr string) (kmip.ResultReason, string) {
 	var ke *kmip.Error
 	var te *ttlv.Error
+	var xe *text.Error
 	switch {
 	case errors.As(err, &ke):
 		return narrow(ke.Reason, ver), clip(ke.Message)
 	case errors.As(err, &te):
 		return kmip.ResultReasonInvalidMessage, "message is not valid TTLV: " + te.Reason
+	case errors.As(err, &xe):
+		return kmip.ResultReasonInvalidMessage, fmt.Sprintf("message is not valid %s: at octet %d: %s", xe.Encoding, xe.Offset, xe.Reason)
 	case errors.Is(err, context.DeadlineExceeded):
 		return kmip.ResultReasonGeneralFailure, "the operation exceeded its time limit"
 	case errors.Is(err, context.Canceled):

@@ -2,7 +2,8 @@
 // mapping and the audit line of each item. What the requests mean is decided behind the Keystore and Authenticator
 // interfaces; this package holds no key rules and keeps no state between messages.
 //
-// KMIP 1.0 to 1.4 (sections 6, 7 and 11 of the specification) over TLS 1.2 and 1.3 with client certificates.
+// KMIP 1.0 to 1.4 (sections 6, 7 and 11 of the specification) over TLS 1.2 and 1.3 with client certificates, and over HTTPS in
+// TTLV, XML and JSON (KMIP Additional Message Encodings 1.0).
 package server
 
 import (
@@ -26,7 +27,8 @@ var ErrClosed = errors.New("server: shut down")
 type Server struct {
 	cfg      Config
 	doors    map[string]*entrance
-	instance string // prefix of the Server Correlation Values of this process
+	profiles []kmip.ProfileInformation // of encodings and HTTPS, which no keystore knows of
+	instance string                    // prefix of the Server Correlation Values of this process
 	requests atomic.Uint64
 	connIDs  atomic.Uint64
 	counters counters
@@ -61,6 +63,7 @@ func New(cfg Config) (*Server, error) {
 		listeners: map[net.Listener]struct{}{}, drained: make(chan struct{}),
 		crowd: crowd{conns: map[*conn]struct{}{}, sources: map[source]int{}},
 	}
+	s.profiles = cfg.profiles()
 	s.base, s.cancel = context.WithCancel(context.Background())
 	s.taking, s.stop = context.WithCancel(s.base)
 	return s, nil
