@@ -23,6 +23,7 @@ import (
 // KMIPD_MAX_BATCH in the environment and --max-batch on the command line, in rising precedence.
 type config struct {
 	Listen                 string
+	Transport              string
 	DataDir                string
 	Policy                 string
 	PolicySwitches         []string
@@ -105,6 +106,7 @@ type config struct {
 // define declares every setting with default, unit and meaning: the one list of them.
 func (c *config) define(f *pflag.FlagSet) {
 	f.StringVar(&c.Listen, "listen", "0.0.0.0:5696", "address and port of the KMIP listener")
+	f.StringVar(&c.Transport, "transport", "tls", "what the listener's connections carry: tls (KMIP in TLS), https (KMIP in HTTPS, in TTLV, XML or JSON), both")
 	f.StringVar(&c.DataDir, "data-dir", "", "directory of the records (required)")
 	f.StringVar(&c.Policy, "policy", "default", "which algorithms are allowed: "+strings.Join(fips.Names(), ", "))
 	f.StringSliceVar(&c.PolicySwitches, "policy-switches", nil, "named exceptions of the policy: allow-ecb, client-iv, legacy-import, cnsa2-transition, other-objects")

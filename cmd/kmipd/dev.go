@@ -22,6 +22,7 @@ func runDev(ctx context.Context, s streams, args []string) error {
 	l := &layout{leaseTime: 3600, freshGroup: "default", creds: "enrol", logFormat: "text", logLevel: "info"}
 	f.StringVar(&l.dir, "dir", ".dev", "directory of token, records and certificates")
 	f.StringVar(&l.listen, "listen", "127.0.0.1:5696", "address and port of the KMIP listener; port 0 takes a free one")
+	f.StringVar(&l.transport, "transport", "both", "what connections carry, if not that of DIR/kmipd.toml: tls, https or both")
 	f.StringVar(&l.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&l.logFormat, "log-format", "text", "json or text; text costs time under load")
 	f.StringVar(&l.policy, "policy", "default", "policy of the server, if not that of DIR/kmipd.toml: "+strings.Join(fips.Names(), ", "))
@@ -29,6 +30,9 @@ func runDev(ctx context.Context, s streams, args []string) error {
 	f.StringArrayVar(&more, "listener", nil, "another listener as POLICY=HOST:PORT, with certificates of its own in DIR/POLICY")
 	if err := parse(f, args, 0); err != nil {
 		return err
+	}
+	if _, ok := transports[l.transport]; !ok {
+		return fmt.Errorf("--transport: %q is none of tls, https, both: %w", l.transport, errUsage)
 	}
 	if !f.Changed("policy") {
 		if err := l.readPolicy(s); err != nil {
@@ -62,7 +66,11 @@ func runDev(ctx context.Context, s streams, args []string) error {
 	c := &source{}
 	sf := flags(s, "dev")
 	c.define(sf)
-	if err := sf.Parse([]string{"--dir", l.dir, "--policy", l.policy, "--listen", l.listen, "--log-level", l.logLevel, "--log-format", l.logFormat}); err != nil {
+	settings := []string{"--dir", l.dir, "--policy", l.policy, "--listen", l.listen, "--log-level", l.logLevel, "--log-format", l.logFormat}
+	if f.Changed("transport") {
+		settings = append(settings, "--transport", l.transport)
+	}
+	if err := sf.Parse(settings); err != nil {
 		return err
 	}
 	if err := c.load(); err != nil {

@@ -20,6 +20,7 @@ import (
 // layout is the directory that kmipd init makes.
 type layout struct {
 	dir, listen          string
+	transport            string
 	module, label, pin   string // of an existing token; module "" for a SoftHSM2 token under dir
 	leaseTime            int
 	freshGroup, creds    string
@@ -39,6 +40,7 @@ func runInit(ctx context.Context, s streams, args []string) error {
 	l := &layout{creds: "verify", logFormat: "json", logLevel: "info"}
 	f.StringVar(&l.dir, "dir", "", "directory to make (required)")
 	f.StringVar(&l.listen, "listen", "0.0.0.0:5696", "address and port of the KMIP listener")
+	f.StringVar(&l.transport, "transport", "tls", "what the listener's connections carry: tls, https or both")
 	f.StringVar(&l.module, "token-module", "", "PKCS#11 module of an existing token; without it a SoftHSM2 token is made")
 	f.StringVar(&l.label, "token-label", "", "label of the existing token")
 	f.StringVar(&l.pin, "token-pin-file", "", "file with the user PIN of the existing token")
@@ -70,6 +72,9 @@ func (l *layout) checkFlags() error {
 	}
 	if l.module != "" && (l.label == "" || l.pin == "") {
 		errs = append(errs, errors.New("--token-module needs --token-label and --token-pin-file"))
+	}
+	if _, ok := transports[l.transport]; !ok {
+		errs = append(errs, fmt.Errorf("--transport: %q is none of tls, https, both", l.transport))
 	}
 	if _, err := fips.ByName(l.policy); err != nil {
 		errs = append(errs, fmt.Errorf("--policy: %w", err))
@@ -203,6 +208,7 @@ func (l *layout) configuration() error {
 		comment string
 	}{
 		{"listen", l.listen, "address and port of the KMIP listener"},
+		{"transport", l.transport, "what its connections carry: tls (KMIP in TLS), https (KMIP in HTTPS), both"},
 		{"data_dir", "data", "records: attributes and handles, no key bytes"},
 		{"tls_certificate", or(l.certificate, "server.crt"), ""},
 		{"tls_key", l.keyValue(), ""},

@@ -11,6 +11,7 @@ import (
 
 	"kmipd/fips"
 	"kmipd/fips/revocation"
+	"kmipd/kmip/server"
 )
 
 // listenerConfig is one listener: the first one of the settings, or a [[listener]] table of the file. What a table leaves out
@@ -18,6 +19,7 @@ import (
 type listenerConfig struct {
 	Name        string   `toml:"name"`
 	Listen      string   `toml:"listen"`
+	Transport   string   `toml:"transport"`
 	Policy      string   `toml:"policy"`
 	Certificate string   `toml:"tls_certificate"`
 	Key         string   `toml:"tls_key"`
@@ -49,7 +51,7 @@ func (l *listenerConfig) paths() []*string {
 
 // first is the listener of the settings themselves.
 func (c *config) first() listenerConfig {
-	return listenerConfig{Listen: c.Listen, Certificate: c.TLSCertificate, Key: c.TLSKey, ClientCA: c.TLSClientCA, CRL: c.TLSCRL, CRLMode: c.TLSCRLMode}
+	return listenerConfig{Listen: c.Listen, Transport: c.Transport, Certificate: c.TLSCertificate, Key: c.TLSKey, ClientCA: c.TLSClientCA, CRL: c.TLSCRL, CRLMode: c.TLSCRLMode}
 }
 
 // listeners are all of them, the first one first, with what each leaves out filled in.
@@ -69,6 +71,9 @@ func (c *config) listeners() []listenerConfig {
 		if l.CRLMode == "" {
 			l.CRLMode = first.CRLMode
 		}
+		if l.Transport == "" {
+			l.Transport = first.Transport
+		}
 		list = append(list, l)
 	}
 	return list
@@ -77,10 +82,19 @@ func (c *config) listeners() []listenerConfig {
 // listenerName is what names of listeners look like: they stand in logs and stored requests.
 var listenerName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,31}$`)
 
-// checkListeners finds what is wrong with names and addresses.
+// transports are the values of the setting.
+var transports = map[string]server.Transport{"tls": server.TransportTLS, "https": server.TransportHTTPS, "both": server.TransportBoth}
+
+// checkListeners finds what is wrong with names, addresses and transports.
 func (c *config) checkListeners() []error {
 	var errs []error
 	names := map[string]bool{}
+	for i, l := range append([]listenerConfig{c.first()}, c.tables.Listener...) {
+		// A table that leaves it out has that of the first listener, which is checked there.
+		if _, ok := transports[l.Transport]; !ok && (i == 0 || l.Transport != "") {
+			errs = append(errs, l.problem(fmt.Errorf("transport: %q is none of tls, https, both", l.Transport)))
+		}
+	}
 	for i, l := range c.tables.Listener {
 		if !listenerName.MatchString(l.Name) {
 			errs = append(errs, fmt.Errorf("[[listener]] table %d: name %q is not 1 to 32 of a-z, 0-9, '.', '_', '-', beginning with a letter or digit", i+1, l.Name))

@@ -291,10 +291,10 @@ func openEntrances(ids []*identity, keys *keystore.Store, log zerolog.Logger, cf
 			log.Warn().Str("listener", id.Name).Msg(noRevocation)
 		}
 		if i == 0 {
-			cfg.TLS, cfg.Gate = id.config(), gate
+			cfg.TLS, cfg.Transport, cfg.Gate = id.config(), transports[id.Transport], gate
 			continue
 		}
-		cfg.Listeners = append(cfg.Listeners, server.Listener{Name: id.Name, TLS: id.config(), Gate: gate})
+		cfg.Listeners = append(cfg.Listeners, server.Listener{Name: id.Name, TLS: id.config(), Transport: transports[id.Transport], Gate: gate})
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	e.stop = stop
@@ -336,7 +336,7 @@ func (e *entrances) listen(log zerolog.Logger) (addrs []bound, err error) {
 		}
 		e.sockets = append(e.sockets, l)
 		addrs = append(addrs, bound{id.Name, l.Addr()})
-		log.Info().Str("listener", id.Name).Stringer("address", l.Addr()).Stringer("policy", id.rules).
+		log.Info().Str("listener", id.Name).Stringer("address", l.Addr()).Str("transport", id.Transport).Stringer("policy", id.rules).
 			Bool("key_on_token", isTokenKey(id.Key)).Msg("listening")
 	}
 	return addrs, nil

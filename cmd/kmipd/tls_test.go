@@ -51,6 +51,7 @@ func loadConfig(t *testing.T, dir, text string) (*source, error) {
 func TestListenerTables(t *testing.T) {
 	dir := t.TempDir()
 	c, err := loadConfig(t, dir, `
+transport = "both"
 tls_certificate = "server.crt"
 tls_key = "server.key"
 tls_client_ca = "ca.crt"
@@ -67,6 +68,7 @@ listen = "127.0.0.1:2"
 tls_client_ca = "b.pem"
 tls_crl = "b.crl"
 tls_crl_mode = "hard"
+transport = "tls"
 [[listener]]
 name = "c"
 listen = "127.0.0.1:3"
@@ -78,14 +80,15 @@ tls_client_ca = "c.pem"
 	in := func(name string) string { return filepath.Join(dir, name) }
 	crls := []string{in("ca.crl"), "/etc/crls"}
 	want := []listenerConfig{
-		{"", c.Listen, "", in("server.crt"), in("server.key"), in("ca.crt"), crls, ""},
-		{"a", "127.0.0.1:1", "suiteb128", in("a.crt"), "pkcs11:object=a", in("ca.crt"), crls, ""},
-		{"b", "127.0.0.1:2", "", in("server.crt"), in("server.key"), in("b.pem"), []string{in("b.crl")}, "hard"},
-		{"c", "127.0.0.1:3", "", in("server.crt"), in("server.key"), in("c.pem"), nil, ""}, // other authorities, other lists
+		{"", c.Listen, "both", "", in("server.crt"), in("server.key"), in("ca.crt"), crls, ""},
+		{"a", "127.0.0.1:1", "both", "suiteb128", in("a.crt"), "pkcs11:object=a", in("ca.crt"), crls, ""},
+		{"b", "127.0.0.1:2", "tls", "", in("server.crt"), in("server.key"), in("b.pem"), []string{in("b.crl")}, "hard"},
+		{"c", "127.0.0.1:3", "both", "", in("server.crt"), in("server.key"), in("c.pem"), nil, ""}, // other authorities, other lists
 	}
 	for i, l := range c.listeners() {
 		same := l.Name == want[i].Name && l.Listen == want[i].Listen && l.Policy == want[i].Policy && l.Certificate == want[i].Certificate &&
-			l.Key == want[i].Key && l.ClientCA == want[i].ClientCA && slices.Equal(l.CRL, want[i].CRL) && l.CRLMode == want[i].CRLMode
+			l.Key == want[i].Key && l.ClientCA == want[i].ClientCA && slices.Equal(l.CRL, want[i].CRL) && l.CRLMode == want[i].CRLMode &&
+			l.Transport == want[i].Transport
 		if !same {
 			t.Errorf("listener %d: got %+v, want %+v", i, l, want[i])
 		}
@@ -301,6 +304,26 @@ func TestWriteFileIsNew(t *testing.T) {
 	}
 	if err := writeFile(dir, []byte("secret"), 0o600); err == nil || exists(dir+".new") {
 		t.Errorf("in place of a directory: got %v, and what was written is left: %t", err, exists(dir+".new"))
+	}
+}
+
+// What a listener speaks is checked at start, with everything else; without a word it is KMIP in TLS alone.
+func TestTransports(t *testing.T) {
+	c, err := loadConfig(t, t.TempDir(), "transport = \"http\"\n[[listener]]\nname = \"a\"\nlisten = \":1\"\ntransport = \"HTTPS\"\n[[listener]]\nname = \"b\"\nlisten = \":2\"\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = errors.Join(c.checkListeners()...)
+	if err == nil || err.Error() != "transport: \"http\" is none of tls, https, both\nlistener a: transport: \"HTTPS\" is none of tls, https, both" {
+		t.Errorf("got %v", err)
+	}
+	if c, err = loadConfig(t, t.TempDir(), ""); err != nil || transports[c.Transport] != server.TransportTLS {
+		t.Errorf("the default is %q, %v", c.Transport, err)
+	}
+	for _, args := range [][]string{{"dev", "--transport", "http"}, {"init", "--transport", "http"}} {
+		if code, _, errs := kmipd(t, append(args, "--dir", t.TempDir())...); code != 2 || !strings.Contains(errs, "none of tls, https, both") {
+			t.Errorf("%v: status %d, %s", args, code, errs)
+		}
 	}
 }
 
