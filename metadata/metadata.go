@@ -20,6 +20,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"kmipd/kmip"
@@ -107,12 +108,24 @@ type Record struct {
 // Clone is a deep copy.
 func (r *Record) Clone() *Record {
 	c := *r
-	c.Attributes = make([]Attribute, len(r.Attributes))
-	for i, a := range r.Attributes {
-		a.Value = a.Value.Clone()
-		c.Attributes[i] = a
+	c.Attributes = slices.Clone(r.Attributes)
+	size := len(r.Frame)
+	for i := range r.Attributes {
+		size += len(r.Attributes[i].Value.Value)
 	}
-	c.Frame = append([]byte(nil), r.Frame...)
+	octets := make([]byte, 0, size) // one piece of memory for all
+	own := func(b []byte) []byte {
+		if len(b) == 0 {
+			return nil
+		}
+		at := len(octets)
+		octets = append(octets, b...)
+		return octets[at:len(octets):len(octets)]
+	}
+	for i := range c.Attributes {
+		c.Attributes[i].Value.Value = own(r.Attributes[i].Value.Value)
+	}
+	c.Frame = own(r.Frame)
 	return &c
 }
 

@@ -29,14 +29,19 @@ func filled(b *testing.B, n int) *Store {
 	return s
 }
 
+// Of many records and of a few that are asked for again and again.
 func BenchmarkGet(b *testing.B) {
-	s := filled(b, 10000)
-	i := 0
-	for b.Loop() {
-		if _, err := s.Get(b.Context(), fmt.Sprintf("uid-%06d", i%10000)); err != nil {
-			b.Fatal(err)
-		}
-		i += 7
+	for _, among := range []int{10000, 64} {
+		b.Run(fmt.Sprintf("among=%d", among), func(b *testing.B) {
+			s := filled(b, 10000)
+			i := 0
+			for b.Loop() {
+				if _, err := s.Get(b.Context(), fmt.Sprintf("uid-%06d", i%among)); err != nil {
+					b.Fatal(err)
+				}
+				i += 7
+			}
+		})
 	}
 }
 

@@ -48,7 +48,10 @@ func (s *Store) Commit(ctx context.Context, b *metadata.Batch) error {
 	if err := s.claims.take(ctx, c); err != nil {
 		return err
 	}
-	defer s.claims.release(c)
+	defer func() {
+		s.records.forget(changes) // before the release, which lets readers of the change go
+		s.claims.release(c)
+	}()
 	if err := s.commitClaimed(ctx, b, changes, names, c); err != nil {
 		return err
 	}

@@ -36,6 +36,10 @@ func (s *Store) Get(ctx context.Context, uid string) (*metadata.Record, error) {
 		return nil, err
 	}
 	defer s.leave()
+	if r := s.records.get(uid); r != nil {
+		return r, nil
+	}
+	mark := s.records.reading()
 	key := recordKey(uid)
 	value, err := s.value(s.db, key)
 	if err != nil && !errors.Is(err, metadata.ErrNotFound) {
@@ -54,7 +58,8 @@ func (s *Store) Get(ctx context.Context, uid string) (*metadata.Record, error) {
 	if r.UID != uid {
 		return nil, fmt.Errorf("%w: record %q has another identifier", metadata.ErrCorrupt, uid)
 	}
-	return r, nil
+	s.records.put(uid, r, len(value), mark)
+	return r.Clone(), nil
 }
 
 // ByName implements metadata.Store.

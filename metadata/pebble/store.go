@@ -57,6 +57,7 @@ type Store struct {
 	// can end with a context or a failure; in pebble it could not.
 	applying chan struct{}
 	claims   claims
+	records  recordCache
 	counts   counters
 	pending  pendingList
 	chain    chain
