@@ -48,6 +48,7 @@ func (c *source) prepare() error {
 // serve runs the server until ctx ends or a part of it fails. ready is called once
 // connections are accepted, with the addresses of all listeners, the first one first.
 func (c *source) serve(ctx context.Context, s streams, ready func([]bound)) (err error) {
+	collectLater()
 	late := newLateLog(c.logWriter(s))
 	defer late.Close()
 	log := c.loggerTo(late)
