@@ -489,6 +489,55 @@ func TestPairsOnSoftHSM(t *testing.T) {
 	}
 }
 
+// A pair is tested by whatever the token has for it: a fitting pair passes, and one that does not fit is found.
+func TestPairsByEachOperation(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		caps  hsm.Capabilities
+		usage hsm.Usage
+		lie   hsmtest.Lie // "" where nothing can test the pair
+	}{
+		{"PKCS #1 signature", hsm.Capabilities{PKCS1v15Sign: true}, hsm.UsageSign, hsmtest.Lie{Method: "Sign", Mechanism: "RSA-PKCS1-SIGN"}},
+		{"PSS", hsm.Capabilities{PSS: []hsm.Hash{hsm.SHA256}}, hsm.UsageSign, hsmtest.Lie{Method: "Sign", Mechanism: "RSA-PSS-SHA-256"}},
+		{"PSS with SHA-512 alone", hsm.Capabilities{PSS: []hsm.Hash{hsm.SHA512}}, hsm.UsageSign, hsmtest.Lie{Method: "Sign", Mechanism: "RSA-PSS-SHA-512"}},
+		{"OAEP", hsm.Capabilities{OAEPEncrypt: []hsm.Hash{hsm.SHA384}}, hsm.UsageDecrypt, hsmtest.Lie{Method: "RSADecrypt"}},
+		{"PKCS #1 decryption", hsm.Capabilities{PKCS1v15Encrypt: true}, hsm.UsageDecrypt, hsmtest.Lie{Method: "RSADecrypt"}},
+		{"OAEP unwrapping", hsm.Capabilities{OAEP: []hsm.OAEPHash{hsm.OAEPSHA512}}, hsm.UsageUnwrap, hsmtest.Lie{Method: "UnwrapBytes"}},
+		{"PKCS #1 unwrapping", hsm.Capabilities{RSAPKCS1v15: true}, hsm.UsageUnwrap, hsmtest.Lie{Method: "UnwrapBytes"}},
+		{"nothing for its usage", hsm.Capabilities{PKCS1v15Sign: true, PSS: []hsm.Hash{hsm.SHA256}}, hsm.UsageDecrypt, hsmtest.Lie{}},
+		{"no usage", hsm.Capabilities{PKCS1v15Sign: true}, 0, hsmtest.Lie{}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.caps.RSABits, c.caps.Transport = []int{2048}, "create-object"
+			fake := hsmtest.NewFake(hsmtest.Options{Capabilities: &c.caps})
+			g := hsm.NewGuard(fake, hsm.GuardConfig{Pairs: true})
+			generate := func() error {
+				private := hsm.KeySpec{ID: hsm.NewTokenID(), Label: "p", Type: hsm.KeyRSA, Bits: 2048, Usage: c.usage}
+				if can := c.lie.Method != ""; g.Info().Capabilities.TestsPair(private) != can {
+					t.Errorf("TestsPair: want %t", can)
+				}
+				public := private
+				public.ID, public.Usage = hsm.NewTokenID(), hsm.UsageVerify
+				return second(g.GenerateKeyPair(t.Context(), hsm.PairSpec{Private: private, Public: public}))
+			}
+			want := hsm.PairCount{Tested: 1}
+			if c.lie.Method == "" {
+				want = hsm.PairCount{Untested: 1}
+			}
+			if err := generate(); err != nil || g.Status().Pairs != want {
+				t.Fatalf("a fitting pair: %+v, %v, want %+v", g.Status().Pairs, err, want)
+			}
+			if c.lie.Method == "" {
+				return
+			}
+			fake.Tell(c.lie)
+			if err := generate(); !errors.Is(err, hsm.ErrErrorState) {
+				t.Errorf("a pair that does not fit: got %v, want ErrErrorState", err)
+			}
+		})
+	}
+}
+
 func BenchmarkSelfTestSoftHSM(b *testing.B) {
 	g := hsm.NewGuard(hsmtest.NewSoftHSM(b), hsm.GuardConfig{})
 	for b.Loop() {

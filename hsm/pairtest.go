@@ -3,12 +3,10 @@ package hsm
 import (
 	"bytes"
 	"context"
-	"crypto"
 	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha256"
 	"crypto/x509"
 	"errors"
 	"math/big"
@@ -70,64 +68,161 @@ func (g *Guard) consistent(ctx context.Context, private Ref, spec KeySpec, spki 
 	if err != nil {
 		return false, err
 	}
+	way := g.Token.Info().Capabilities.pairTest(spec)
+	if way == nil {
+		g.pairs.untested.Add(1)
+		return true, nil
+	}
 	g.pairs.tested.Add(1)
-	caps := g.Token.Info().Capabilities
-	switch public := key.(type) {
-	case *rsa.PublicKey:
+	return way(ctx, g, private, key)
+}
+
+// pairTest has a private key do something and looks at it with the public key, an *rsa.PublicKey or *ecdsa.PublicKey.
+type pairTest func(ctx context.Context, g *Guard, private Ref, public any) (bool, error)
+
+// TestsPair tells whether some operation can test a pair with this private key: one that the token has and its usage allows.
+func (c Capabilities) TestsPair(private KeySpec) bool { return c.pairTest(private) != nil }
+
+// pairHashes are those of PSS and OAEP in the order in which a test takes them. With SHA-384 and SHA-512 the paddings do not
+// fit into every modulus.
+var pairHashes = []struct {
+	hash Hash
+	oaep OAEPHash
+	bits int // of the modulus, at least
+}{{SHA256, OAEPSHA256, 1024}, {SHA384, OAEPSHA384, 2048}, {SHA512, OAEPSHA512, 2048}}
+
+// pairTest is the test of a pair, nil when there is none.
+func (c Capabilities) pairTest(private KeySpec) pairTest {
+	may := func(u Usage) bool { return private.Usage&u != 0 }
+	if private.Type == KeyEC {
 		switch {
-		case spec.Usage&UsageSign != 0 && caps.PKCS1v15Sign:
-			return g.signsRSA(ctx, private, public)
-		case spec.Usage&UsageDecrypt != 0 && caps.rsa(RSACipherSpec{OAEP: true, Hash: SHA256}):
-			return g.decryptsRSA(ctx, private, public)
-		case spec.Usage&UsageUnwrap != 0 && (slices.Contains(caps.OAEP, OAEPSHA256) || slices.Contains(caps.OAEPComposed, OAEPSHA256)):
-			return g.unwrapsRSA(ctx, private, public)
+		case may(UsageSign) && slices.Contains(c.ECDSA, private.Curve):
+			return signsEC(private.Curve)
+		case may(UsageDerive) && slices.Contains(c.ECDH, private.Curve):
+			return agreesEC
 		}
-	case *ecdsa.PublicKey:
+		return nil
+	}
+	if may(UsageSign) && c.PKCS1v15Sign {
+		return signsRSA
+	}
+	for _, h := range pairHashes {
 		switch {
-		case spec.Usage&UsageSign != 0 && slices.Contains(caps.ECDSA, spec.Curve):
-			return g.signsEC(ctx, private, public, spec.Curve)
-		case spec.Usage&UsageDerive != 0 && slices.Contains(caps.ECDH, spec.Curve):
-			return g.agreesEC(ctx, private, public)
+		case private.Bits < h.bits || !h.hash.usable():
+		case may(UsageSign) && c.signs(SignSpec{Scheme: SignRSAPSS, Hash: h.hash}, 0):
+			return signsPSS(h.hash)
+		case may(UsageDecrypt) && c.rsa(RSACipherSpec{OAEP: true, Hash: h.hash}):
+			return decryptsOAEP(h.hash)
+		case may(UsageUnwrap) && (slices.Contains(c.OAEP, h.oaep) || slices.Contains(c.OAEPComposed, h.oaep)):
+			return unwrapsOAEP(h.hash, h.oaep)
 		}
 	}
-	g.pairs.tested.Add(^uint64(0))
-	g.pairs.untested.Add(1)
-	return true, nil
+	switch {
+	case may(UsageDecrypt) && c.PKCS1v15Encrypt:
+		return decryptsRSA
+	case may(UsageUnwrap) && c.RSAPKCS1v15:
+		return unwrapsRSA
+	}
+	return nil
 }
 
-// pairMessage is what the test signs.
-func pairMessage() []byte {
-	sum := sha256.Sum256([]byte("kmipd pairwise consistency"))
-	return sum[:]
+// pairMessage is what the test signs and encrypts.
+var pairMessage = []byte("kmipd pairwise consistency test!")
+
+// pairDigest is its hash.
+func pairDigest(h Hash) []byte {
+	d := h.new()
+	d.Write(pairMessage)
+	return d.Sum(nil)
 }
 
-func (g *Guard) signsRSA(ctx context.Context, private Ref, public *rsa.PublicKey) (bool, error) {
-	sig, err := g.Token.Sign(ctx, private, SignSpec{Scheme: SignRSAPKCS1v15, Hash: SHA256}, pairMessage())
+func signsRSA(ctx context.Context, g *Guard, private Ref, public any) (bool, error) {
+	sig, err := g.Token.Sign(ctx, private, SignSpec{Scheme: SignRSAPKCS1v15, Hash: SHA256}, pairDigest(SHA256))
 	if err != nil {
 		return false, err
 	}
-	// With math/big instead of crypto/rsa, which refuses short moduli in some modes: this is arithmetic on public values.
-	m := new(big.Int).Exp(new(big.Int).SetBytes(sig), big.NewInt(int64(public.E)), public.N)
-	em := m.FillBytes(make([]byte, public.Size()))
-	return bytes.HasPrefix(em, []byte{0, 1, 0xff, 0xff}) && bytes.HasSuffix(em, slices.Concat([]byte{0xff, 0}, digestInfo[SHA256], pairMessage())), nil
+	em := openedRSA(public, sig)
+	return bytes.HasPrefix(em, []byte{0, 1, 0xff, 0xff}) && bytes.HasSuffix(em, slices.Concat([]byte{0xff, 0}, digestInfo[SHA256], pairDigest(SHA256))), nil
 }
 
-func (g *Guard) decryptsRSA(ctx context.Context, private Ref, public *rsa.PublicKey) (bool, error) {
-	blob, err := rsa.EncryptOAEP(crypto.SHA256.New(), rand.Reader, public, pairMessage(), nil)
-	if err != nil {
-		return false, refuse(KindUnsupported, "the public key is refused for OAEP")
+// openedRSA is the padded message of a signature, as long as the modulus. With math/big instead of crypto/rsa, which refuses short
+// moduli in some modes: this is arithmetic on public values.
+func openedRSA(public any, sig []byte) []byte {
+	key, ok := public.(*rsa.PublicKey)
+	if !ok {
+		return nil
 	}
-	got, err := g.Token.RSADecrypt(ctx, private, RSACipherSpec{OAEP: true, Hash: SHA256}, blob)
-	return bytes.Equal(got, pairMessage()), notInvalid(err)
+	m := new(big.Int).Exp(new(big.Int).SetBytes(sig), big.NewInt(int64(key.E)), key.N)
+	return m.FillBytes(make([]byte, key.Size()))
 }
 
-func (g *Guard) unwrapsRSA(ctx context.Context, private Ref, public *rsa.PublicKey) (bool, error) {
-	blob, err := rsa.EncryptOAEP(crypto.SHA256.New(), rand.Reader, public, pairMessage(), nil)
-	if err != nil {
-		return false, refuse(KindUnsupported, "the public key is refused for OAEP")
+func signsPSS(h Hash) pairTest {
+	return func(ctx context.Context, g *Guard, private Ref, public any) (bool, error) {
+		sig, err := g.Token.Sign(ctx, private, SignSpec{Scheme: SignRSAPSS, Hash: h, Salt: h.Size()}, pairDigest(h))
+		key, ok := public.(*rsa.PublicKey)
+		if err != nil || !ok {
+			return false, err
+		}
+		soft := hashCodes[h].soft
+		return rsa.VerifyPSS(key, soft, pairDigest(h), sig, &rsa.PSSOptions{SaltLength: h.Size(), Hash: soft}) == nil, nil
 	}
-	got, err := g.Token.UnwrapBytes(ctx, private, WrapSpec{Mechanism: WrapRSAOAEP, Hash: OAEPSHA256}, blob)
-	return bytes.Equal(got, pairMessage()), notInvalid(err)
+}
+
+func decryptsOAEP(h Hash) pairTest {
+	return func(ctx context.Context, g *Guard, private Ref, public any) (bool, error) {
+		blob, err := forPair(public, h)
+		if err != nil {
+			return false, err
+		}
+		got, err := g.Token.RSADecrypt(ctx, private, RSACipherSpec{OAEP: true, Hash: h}, blob)
+		return bytes.Equal(got, pairMessage), notInvalid(err)
+	}
+}
+
+func unwrapsOAEP(h Hash, oaep OAEPHash) pairTest {
+	return func(ctx context.Context, g *Guard, private Ref, public any) (bool, error) {
+		blob, err := forPair(public, h)
+		if err != nil {
+			return false, err
+		}
+		got, err := g.Token.UnwrapBytes(ctx, private, WrapSpec{Mechanism: WrapRSAOAEP, Hash: oaep}, blob)
+		return bytes.Equal(got, pairMessage), notInvalid(err)
+	}
+}
+
+func decryptsRSA(ctx context.Context, g *Guard, private Ref, public any) (bool, error) {
+	blob, err := forPair(public, 0)
+	if err != nil {
+		return false, err
+	}
+	got, err := g.Token.RSADecrypt(ctx, private, RSACipherSpec{}, blob)
+	return bytes.Equal(got, pairMessage), notInvalid(err)
+}
+
+func unwrapsRSA(ctx context.Context, g *Guard, private Ref, public any) (bool, error) {
+	blob, err := forPair(public, 0)
+	if err != nil {
+		return false, err
+	}
+	got, err := g.Token.UnwrapBytes(ctx, private, WrapSpec{Mechanism: WrapRSAPKCS1v15}, blob)
+	return bytes.Equal(got, pairMessage), notInvalid(err)
+}
+
+// forPair is the message under the public key, by OAEP or, without a hash, by PKCS #1 v1.5.
+func forPair(public any, h Hash) (blob []byte, err error) {
+	key, ok := public.(*rsa.PublicKey)
+	switch {
+	case !ok:
+		return nil, refuse(KindInternal, "the public key is of another type than its pair")
+	case h == 0:
+		blob, err = rsa.EncryptPKCS1v15(rand.Reader, key, pairMessage) //nolint:staticcheck // SA1019: what a token tests that has nothing else; the message is no secret
+	default:
+		blob, err = rsa.EncryptOAEP(h.new(), rand.Reader, key, pairMessage, nil)
+	}
+	if err != nil {
+		return nil, refuse(KindUnsupported, "the public key is refused for encryption")
+	}
+	return blob, nil
 }
 
 // notInvalid takes data that does not decrypt for a wrong result, which is no error.
@@ -138,17 +233,24 @@ func notInvalid(err error) error {
 	return err
 }
 
-func (g *Guard) signsEC(ctx context.Context, private Ref, public *ecdsa.PublicKey, c Curve) (bool, error) {
-	sig, err := g.Token.Sign(ctx, private, SignSpec{Scheme: SignECDSA}, pairMessage())
-	if err != nil || len(sig) != 2*c.OrderOctets() {
-		return false, err
+func signsEC(c Curve) pairTest {
+	return func(ctx context.Context, g *Guard, private Ref, public any) (bool, error) {
+		sig, err := g.Token.Sign(ctx, private, SignSpec{Scheme: SignECDSA}, pairDigest(SHA256))
+		key, ok := public.(*ecdsa.PublicKey)
+		n := c.OrderOctets()
+		if err != nil || !ok || len(sig) != 2*n {
+			return false, err
+		}
+		return ecdsa.Verify(key, pairDigest(SHA256), new(big.Int).SetBytes(sig[:n]), new(big.Int).SetBytes(sig[n:])), nil
 	}
-	n := c.OrderOctets()
-	return ecdsa.Verify(public, pairMessage(), new(big.Int).SetBytes(sig[:n]), new(big.Int).SetBytes(sig[n:])), nil
 }
 
-func (g *Guard) agreesEC(ctx context.Context, private Ref, public *ecdsa.PublicKey) (bool, error) {
-	theirs, err := public.ECDH()
+func agreesEC(ctx context.Context, g *Guard, private Ref, public any) (bool, error) {
+	key, ok := public.(*ecdsa.PublicKey)
+	if !ok {
+		return false, nil
+	}
+	theirs, err := key.ECDH()
 	if err != nil {
 		return false, refuse(KindInternal, "the token's public key is not on its curve")
 	}

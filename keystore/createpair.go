@@ -42,6 +42,10 @@ func (s *Store) generatePair(ctx context.Context, call *kmip.Call, op kmip.Opera
 	if err != nil {
 		return err
 	}
+	if pol := s.policyOf(call); pol.Strict() && !s.token.Info().Capabilities.TestsPair(spec.Private) {
+		// The test of a pair has no exception (FIPS 140-3 IG 10.3.A).
+		return pol.Refuse(kmip.ResultReasonInvalidField, "Cryptographic Usage Mask of the private key must allow an operation by which the token can test the pair")
+	}
 	priv.link(kmip.LinkTypePublicKeyLink, pub.UID)
 	pub.link(kmip.LinkTypePrivateKeyLink, priv.UID)
 	s.finish(call, priv, true)

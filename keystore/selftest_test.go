@@ -165,6 +165,27 @@ func TestErrorStateOfServer(t *testing.T) {
 	}
 }
 
+// A strict policy makes no pair that no operation of its private key can test; the default one counts it.
+func TestStrictPairsAreTestable(t *testing.T) {
+	for policy, want := range map[string]kmip.ResultReason{"default": 0, "fips140": kmip.ResultReasonInvalidField, "suiteb128": kmip.ResultReasonInvalidField} {
+		b := strictBenchOf(t, policy)
+		c := b.client("c")
+		common := with(attributesOf(kmip.CryptographicAlgorithmECDSA, 256, 0)...)
+		masks := func(private, public kmip.CryptographicUsageMask) error {
+			_, _, err := c.createPair(common, with(mask(private)), with(mask(public)))
+			return err
+		}
+		objects := b.fake.Len()
+		err := masks(0, kmip.CryptographicUsageMaskVerify)
+		wantReason(t, policy+": a private key without usage", err, want)
+		if want != 0 && (!strings.Contains(err.Error(), "Cryptographic Usage Mask") || b.fake.Len() != objects) {
+			t.Errorf("%s: %v, %d objects on the token, want %d", policy, err, b.fake.Len(), objects)
+		}
+		wantReason(t, policy+": one that signs", masks(kmip.CryptographicUsageMaskSign, kmip.CryptographicUsageMaskVerify), 0)
+		b.wantClean()
+	}
+}
+
 // Without the setting a pair is not tested, and with it the counters say so.
 func TestPairsAreCounted(t *testing.T) {
 	for _, on := range []bool{false, true} {

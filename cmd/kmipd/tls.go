@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -183,19 +184,31 @@ func (id *identity) openKey(ctx context.Context, token hsm.Token, check func(...
 	return nil
 }
 
-// proveKey has the key sign something that the certificate must verify.
+// proveKey has the key sign something that the certificate must verify. RSA signs by PSS, as handshakes of TLS 1.3 do, and by
+// PKCS #1 v1.5 where the token does not do that.
 func proveKey(signer crypto.Signer, cert *x509.Certificate) error {
+	message := []byte("kmipd: the key of this certificate")
 	h := crypto.SHA256.New()
-	h.Write([]byte("kmipd: the key of this certificate"))
-	sig, err := signer.Sign(nil, h.Sum(nil), crypto.SHA256)
-	if err != nil {
+	h.Write(message)
+	digest := h.Sum(nil)
+	if cert.PublicKeyAlgorithm != x509.RSA {
+		sig, err := signer.Sign(nil, digest, crypto.SHA256)
+		if err != nil {
+			return err
+		}
+		return cert.CheckSignature(x509.ECDSAWithSHA256, message, sig)
+	}
+	sig, err := signer.Sign(nil, digest, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: crypto.SHA256})
+	if err == nil {
+		return cert.CheckSignature(x509.SHA256WithRSAPSS, message, sig)
+	}
+	if !errors.Is(err, hsm.ErrUnsupported) {
 		return err
 	}
-	algorithm := x509.ECDSAWithSHA256
-	if cert.PublicKeyAlgorithm == x509.RSA {
-		algorithm = x509.SHA256WithRSA
+	if sig, err = signer.Sign(nil, digest, crypto.SHA256); err != nil {
+		return err
 	}
-	return cert.CheckSignature(algorithm, []byte("kmipd: the key of this certificate"), sig)
+	return cert.CheckSignature(x509.SHA256WithRSA, message, sig)
 }
 
 // config is the TLS configuration of the listener.

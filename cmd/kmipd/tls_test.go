@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -26,6 +28,7 @@ import (
 
 	"kmipd/fips"
 	"kmipd/fips/revocation"
+	"kmipd/hsm"
 	"kmipd/keystore"
 	"kmipd/keystore/evidence"
 	"kmipd/kmip/server"
@@ -479,6 +482,40 @@ func TestRevocationForValidate(t *testing.T) {
 		revoked, known := tc.e.revocation(tc.listener, tc.cert, ca.cert, time.Now())
 		if revoked.IsZero() == tc.revoked || known != tc.known {
 			t.Errorf("%s: got %s, %t", tc.name, revoked, known)
+		}
+	}
+}
+
+// only is an RSA key that signs in one way, as tokens do that lack the other.
+type only struct {
+	*rsa.PrivateKey
+	pss bool
+}
+
+func (o only) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	if _, pss := opts.(*rsa.PSSOptions); pss != o.pss {
+		return nil, fmt.Errorf("token: %w", hsm.ErrUnsupported)
+	}
+	return o.PrivateKey.Sign(rand.Reader, digest, opts)
+}
+
+// The key of the server's certificate is proved by whatever signature the token has, and another key is found.
+func TestProveKey(t *testing.T) {
+	mine, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert := &x509.Certificate{PublicKeyAlgorithm: x509.RSA, PublicKey: mine.Public()}
+	for _, pss := range []bool{true, false} {
+		if err := proveKey(only{mine, pss}, cert); err != nil {
+			t.Errorf("PSS alone %t: %v", pss, err)
+		}
+		if err := proveKey(only{other, pss}, cert); err == nil {
+			t.Errorf("PSS alone %t: another key is taken", pss)
 		}
 	}
 }
