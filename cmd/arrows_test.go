@@ -72,7 +72,7 @@ var arrows = []arrow{
 		"an auditor verifies a trail with the records' hash alone: no token, no store, no rules"},
 	{"cmd/kmipd", "fips fips/revocation hsm keystore kmip kmip/notifier kmip/ttlv kmip/server metadata metadata/pebble keystore/audit keystore/evidence", "hsm/hsmtest kmip/client",
 		"wiring: it joins everything, and decides nothing"},
-	{"cmd/kmipctl", "kmip kmip/ttlv kmip/client", "kmip/server kmip/internal/tlstest",
+	{"cmd/kmipctl", "kmip kmip/ttlv kmip/text kmip/client", "kmip/server kmip/internal/tlstest",
 		"a client: what it can do, any KMIP client can do"},
 	{"softhsm-tests", "softhsm-tests/internal/*", "",
 		"the tests speak KMIP through code of their own, so that a wrong codec cannot agree with itself"},

@@ -16,6 +16,7 @@ import (
 
 	"kmipd/kmip"
 	"kmipd/kmip/client"
+	encodings "kmipd/kmip/text"
 )
 
 // kit is what every command works with: flags that all share, output, and the connection.
@@ -24,12 +25,14 @@ type kit struct {
 	flags *pflag.FlagSet
 
 	address, dir, ca, cert, key, serverName string
-	versionText, username, passwordFile     string
+	versionText, encodingText               string
+	username, passwordFile                  string
 	timeout                                 time.Duration
 	json, quiet                             bool
 
-	version kmip.Version
-	conn    *client.Client
+	version  kmip.Version
+	encoding encodings.Encoding
+	conn     *client.Client
 }
 
 const envPrefix = "KMIPCTL_"
@@ -37,13 +40,14 @@ const envPrefix = "KMIPCTL_"
 func (k *kit) define(f *pflag.FlagSet) {
 	k.flags = f
 	f.SortFlags = false
-	f.StringVar(&k.address, "address", "127.0.0.1:5696", "`HOST:PORT` of the server")
+	f.StringVar(&k.address, "address", "127.0.0.1:5696", "`HOST:PORT` of the server, or https://HOST:PORT/PATH for KMIP over HTTPS (path /kmip if left out)")
 	f.StringVar(&k.dir, "dir", "", "`directory` with ca.crt, client.crt and client.key, as kmipd dev makes it")
 	f.StringVar(&k.ca, "ca", "", "PEM `file`: authorities that sign the server's certificate (default ca.crt in --dir)")
 	f.StringVar(&k.cert, "cert", "", "PEM `file`: your certificate (default client.crt in --dir)")
 	f.StringVar(&k.key, "key", "", "PEM `file`: the key of your certificate (default client.key in --dir)")
 	f.StringVar(&k.serverName, "server-name", "", "`name` in the server's certificate, when it is not the host of --address")
 	f.StringVar(&k.versionText, "version", "1.4", "KMIP `version` to speak: 1.0 to 1.4")
+	f.StringVar(&k.encodingText, "message-encoding", "ttlv", "`encoding` of messages: ttlv; over HTTPS xml and json, too")
 	f.StringVar(&k.username, "username", "", "`name` of the user in the request's credential")
 	f.StringVar(&k.passwordFile, "password-file", "", "`file` with the user's password; a prompt without it")
 	f.DurationVar(&k.timeout, "timeout", 30*time.Second, "for connecting, and for each request")
@@ -68,6 +72,13 @@ func (k *kit) settle() error {
 	var err error
 	if k.version, err = parseVersion(k.versionText); err != nil {
 		problems = append(problems, fmt.Errorf("--version: %w", err))
+	}
+	var known bool
+	if k.encoding, known = encodings.ByName(k.encodingText); !known {
+		problems = append(problems, fmt.Errorf("--message-encoding: %q is none of ttlv, xml, json", k.encodingText))
+	}
+	if k.encoding != encodings.TTLV && !strings.HasPrefix(k.address, "https://") {
+		problems = append(problems, fmt.Errorf("--message-encoding %s goes over HTTPS: write --address https://%s", k.encodingText, k.address))
 	}
 	if k.timeout <= 0 {
 		problems = append(problems, errors.New("--timeout must be positive, for example 30s"))
@@ -148,7 +159,7 @@ func (k *kit) client(ctx context.Context) (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	k.conn, err = client.Dial(ctx, client.Config{Address: k.address, TLS: conf, ServerName: k.serverName,
+	k.conn, err = client.Dial(ctx, client.Config{Address: k.address, Encoding: k.encoding, TLS: conf, ServerName: k.serverName,
 		Username: k.username, Password: password, Version: k.version, Timeout: k.timeout})
 	return k.conn, err
 }

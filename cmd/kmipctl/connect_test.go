@@ -33,6 +33,9 @@ func TestSettle(t *testing.T) {
 		{"environment", map[string]string{"ADDRESS": "a:1", "CA": "x", "DIR": "e"}, nil, "a:1|x|e/client.crt|e/client.key"},
 		{"flag before environment", map[string]string{"ADDRESS": "a:1"}, []string{"--address", "b:2"}, "b:2|||"},
 		{"named dir before environment", map[string]string{"CA": "x", "KEY": "y"}, []string{"--dir", "d"}, "127.0.0.1:5696|d/ca.crt|d/client.crt|d/client.key"},
+		{"HTTPS", map[string]string{"ADDRESS": "https://a:1", "MESSAGE_ENCODING": "JSON"}, nil, "https://a:1|||"},
+		{"text without HTTPS", nil, []string{"--message-encoding", "xml"}, "error: --message-encoding xml, https://127.0.0.1:5696"},
+		{"unknown encoding", nil, []string{"--message-encoding", "yaml"}, "error: \"yaml\" is none of"},
 		{"bad environment", map[string]string{"TIMEOUT": "soon", "VERSION": "9"}, nil, "error: KMIPCTL_TIMEOUT, --version"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -18,7 +18,7 @@ import (
 
 func TestEndToEnd(t *testing.T) {
 	r := newRig(t)
-	for _, part := range []struct {
+	for i, part := range []struct {
 		name string
 		run  func(*rig, *testing.T)
 	}{
@@ -28,10 +28,47 @@ func TestEndToEnd(t *testing.T) {
 		{"leases and archive", (*rig).leases}, {"re-key", (*rig).reKey}, {"derive", (*rig).derive}, {"split", (*rig).split},
 		{"export and import", (*rig).exports}, {"encrypt", (*rig).encrypt}, {"large files", (*rig).large}, {"RSA encryption", (*rig).rsaEncrypt},
 		{"sign", (*rig).sign}, {"mac", (*rig).mac}, {"hash and random", (*rig).hashes}, {"certificates", (*rig).certificates},
-		{"asynchronous", (*rig).asynchronous},
+		{"asynchronous", (*rig).asynchronous}, {"encodings", (*rig).encodings},
 	} {
+		// The parts go by in all the ways that lead to the server; what they say is the same in each.
+		r.encoding = []string{"", "xml", "json", "ttlv", ""}[i%5]
 		t.Run(part.name, func(t *testing.T) { part.run(r, t) })
 	}
+}
+
+// encodings does the same in each encoding.
+func (r *rig) encodings(t *testing.T) {
+	secret := r.write(t, "secret", []byte("<\"&'>\x00ü\xff"))
+	csr, _ := filepath.Abs(filepath.Join(r.dir, "www.csr"))
+	for _, r.encoding = range []string{"ttlv", "xml", "json"} {
+		name := "Schlüssel <" + r.encoding + "> & \"€\"\n\t\\"
+		id := r.call(t, "create", "--algorithm", "AES", "--length", "256", "--usage", "encrypt,decrypt", "--name", name, "--activation-date", "now", "--json").id()
+		if got := strings.TrimSpace(r.call(t, "--quiet", "locate", "--name", name).ok().out); got != id {
+			t.Errorf("%s: located %q, want %q", r.encoding, got, id)
+		}
+		key := r.call(t, "get", id, "--show", "--json").ok()
+		attributes := r.call(t, "get-attributes", id, "--json").ok()
+		kept := r.call(t, "register", "--type", "secret-data", "--file", secret, "--name", name+" 2", "--json").id()
+		out := "out-" + r.encoding
+		r.call(t, "get", kept, "--out", out).ok()
+		if got := r.read(t, out); !bytes.Equal(got, r.read(t, secret)) {
+			t.Errorf("%s: registered %q", r.encoding, got)
+		}
+		cert := r.call(t, "certify", "--request", csr, "--json").id()
+		r.call(t, "validate", cert).ok().has("valid\n")
+		r.call(t, "destroy", id, "--json").refused("Permission Denied")
+		from := r.encoding
+		r.encoding = "" // what was made in an encoding is the same without it
+		if a := r.call(t, "get", id, "--show", "--json").ok(); a.out != key.out {
+			t.Errorf("%s: the key is\n%s\nand without HTTPS\n%s", from, key.out, a.out)
+		}
+		if a := r.call(t, "get-attributes", id, "--json").ok(); a.out != attributes.out {
+			t.Errorf("%s: the attributes are\n%s\nand without HTTPS\n%s", from, attributes.out, a.out)
+		}
+	}
+	r.encoding = "json"
+	r.call(t, "query", "--function", "profiles").ok().has("HTTPS Server KMIP v1.4", "JSON Server KMIP v1.4", "XML Server KMIP v1.4")
+	r.call(t, "query", "--address", "https://"+r.address+"/other").fails(1, "404")
 }
 
 func (r *rig) server(t *testing.T) {

@@ -18,6 +18,7 @@ import (
 // rig is a real server with a SoftHSM2 token, and kmipctl as users have it: a program.
 type rig struct {
 	dir, kmipctl, address string
+	encoding              string // of messages over HTTPS; "" without HTTPS
 }
 
 func newRig(t *testing.T) *rig {
@@ -103,7 +104,11 @@ func (r *rig) call(t *testing.T, args ...string) *answer {
 func (r *rig) feed(t *testing.T, in []byte, args ...string) *answer {
 	t.Helper()
 	var out, errOut bytes.Buffer
-	cmd := exec.Command(r.kmipctl, append([]string{"--dir", filepath.Join(r.dir, "dev"), "--address", r.address}, args...)...)
+	shared := []string{"--dir", filepath.Join(r.dir, "dev"), "--address", r.address}
+	if r.encoding != "" {
+		shared = []string{"--dir", filepath.Join(r.dir, "dev"), "--address", "https://" + r.address, "--message-encoding", r.encoding}
+	}
+	cmd := exec.Command(r.kmipctl, append(shared, args...)...)
 	cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.Stderr = r.dir, bytes.NewReader(in), &out, &errOut
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, envPrefix) {

@@ -80,6 +80,10 @@ prompt on the terminal; it is never the value of a flag.
   kmipctl --dir .dev query
   export KMIPCTL_ADDRESS=kms.example:5696 KMIPCTL_CA=ca.pem KMIPCTL_CERT=me.pem KMIPCTL_KEY=me.key
   kmipctl query
+
+KMIP over HTTPS is another address; its messages may be in XML or JSON, which tools on the way can read:
+
+  kmipctl --dir .dev --address https://127.0.0.1:5696 --message-encoding json query
 `
 
 const attributesHelp = `Attributes are written NAME=VALUE. The name is that of the specification; case, blanks and hyphens are disregarded. An

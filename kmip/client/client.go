@@ -1,8 +1,9 @@
-// Package client is a small KMIP 1.x client: one TLS connection, one request at a time, one item or a batch. It knows
-// the protocol and nothing of any server.
+// Package client is a small KMIP 1.x client: one TLS connection, with or without HTTP, one request at a time, one item or a
+// batch. It knows the protocol and nothing of any server.
 package client
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"encoding/binary"
@@ -26,9 +27,12 @@ type Client struct {
 	cfg  Config
 	conn *tls.Conn
 
-	turn   chan struct{} // holds one value while no exchange runs
-	broken error         // guarded by turn
-	once   sync.Once
+	turn    chan struct{}    // holds one value while no exchange runs
+	broken  error            // guarded by turn
+	reader  *bufio.Reader    // of HTTP answers, guarded by turn
+	limited io.LimitedReader // below reader: what may come of one answer
+	last    error            // why there is no exchange after this one; guarded by turn
+	once    sync.Once
 }
 
 // Dial connects and completes the TLS handshake within the time of ctx, Config.Timeout at most.
@@ -63,8 +67,9 @@ func (c *Client) Close() error {
 // Version is the protocol version that requests are sent in.
 func (c *Client) Version() kmip.Version { return c.cfg.Version }
 
-// Roundtrip sends one encoded request message and returns the encoded response message. It looks at neither, so that
-// tests and tools can send what they like. The exchange ends with ctx, and after Config.Timeout at most.
+// Roundtrip sends one request message, in TTLV, and returns the response message in TTLV. Without HTTP it looks at neither, so
+// that tests and tools can send what they like; with it the request must be what ttlv.Parse accepts. The exchange ends with ctx,
+// and after Config.Timeout at most.
 func (c *Client) Roundtrip(ctx context.Context, msg []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
@@ -78,6 +83,7 @@ func (c *Client) Roundtrip(ctx context.Context, msg []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %w", ErrBroken, c.broken)
 	}
 	resp, err := c.exchange(ctx, msg)
+	c.broken = c.last
 	if err != nil {
 		c.broken = err
 		if cause := context.Cause(ctx); cause != nil {
@@ -103,6 +109,9 @@ func (c *Client) exchange(ctx context.Context, msg []byte) (resp []byte, err err
 			resp, err = nil, ctx.Err() // the deadline is past already: the connection is of no use any more
 		}
 	}()
+	if c.cfg.target != "" {
+		return c.post(msg)
+	}
 	if _, err := c.conn.Write(msg); err != nil {
 		return nil, err
 	}

@@ -83,10 +83,14 @@ func (everyone) Credentials(_ context.Context, caller kmip.Caller, auth *kmip.Au
 	return caller, nil
 }
 
-func serve(t *testing.T) (*keys, *tlstest.CA, client.Config) {
+func serve(t *testing.T, change ...func(*server.Config)) (*keys, *tlstest.CA, client.Config) {
 	t.Helper()
 	ca, k := tlstest.New(t), &keys{}
-	s, err := server.New(server.Config{TLS: ca.Server(), Keystore: k, Authenticator: everyone{}, Logger: zerolog.Nop()})
+	conf := server.Config{TLS: ca.Server(), Keystore: k, Authenticator: everyone{}, Logger: zerolog.Nop()}
+	for _, c := range change {
+		c(&conf)
+	}
+	s, err := server.New(conf)
 	if err != nil {
 		t.Fatal(err)
 	}

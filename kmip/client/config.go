@@ -7,14 +7,19 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	"kmipd/kmip"
+	"kmipd/kmip/text"
 )
 
 // Config says where the server is and who asks.
 type Config struct {
-	Address string // host:port; the port defaults to 5696
+	// Address is HOST:PORT, or https://HOST:PORT/PATH for KMIP over HTTPS. The port defaults to 5696, the path to /kmip.
+	Address string
+	// Encoding is how messages are written; XML and JSON need HTTPS.
+	Encoding text.Encoding
 
 	// TLS is used as it is, with ServerName set from Address when it is empty. Without it CertFile, KeyFile and CAFile
 	// (PEM) are read.
@@ -28,6 +33,8 @@ type Config struct {
 	MaximumResponseSize int32         // sent in each request; none when 0
 	MaxMessage          int           // octets of an answer that are read at most; 16 MiB
 	Timeout             time.Duration // of the dialling and of each exchange; 30 s
+
+	target string // of HTTP requests; "" without HTTP
 }
 
 const defaultPort = "5696"
@@ -42,10 +49,13 @@ func (c Config) complete() (Config, error) {
 	if c.Timeout == 0 {
 		c.Timeout = 30 * time.Second
 	}
+	if err := c.split(); err != nil {
+		return c, err
+	}
 	host, _, err := net.SplitHostPort(c.Address)
 	if err != nil {
-		host = c.Address
-		c.Address = net.JoinHostPort(c.Address, defaultPort)
+		host = strings.Trim(c.Address, "[]")
+		c.Address = net.JoinHostPort(host, defaultPort)
 	}
 	if c.TLS == nil {
 		if c.TLS, err = c.load(); err != nil {

@@ -160,7 +160,7 @@ func batchID(i int) []byte { return binary.BigEndian.AppendUint32(nil, uint32(i+
 
 // parseAnswer matches the answer's items to the request's.
 func parseAnswer(msg []byte, items []Item, limit int) ([]Result, error) {
-	root, err := ttlv.Parse(msg, ttlv.Limits{MaxSize: limit, MaxDepth: ttlv.DefaultLimits.MaxDepth, MaxItems: 1 << 20})
+	root, err := ttlv.Parse(msg, ttlv.Limits{MaxSize: limit, MaxDepth: ttlv.DefaultLimits.MaxDepth, MaxItems: maxItems})
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
