@@ -13,16 +13,16 @@ const settingClock = "clock"
 // clockSlack is how far the clock may have been set back: servers of time correct it by less.
 const clockSlack = 5 * time.Minute
 
-// checkClock refuses, in strict policies, a clock behind the time at which the server last ran: rules that begin on a date
+// checkClock refuses, where any policy is strict, a clock behind the time at which the server last ran: rules that begin on a date
 // would not hold, nor would the dates of keys and of the audit trail.
 func (s *Store) checkClock(ctx context.Context) error {
 	last, err := s.lastClock(ctx)
 	if err != nil {
 		return err
 	}
-	if now := s.cfg.Clock().UTC(); s.policy.Strict() && now.Before(last.Add(-clockSlack)) {
+	if now, strict := s.cfg.Clock().UTC(), s.strictPolicy(); strict != nil && now.Before(last.Add(-clockSlack)) {
 		return fmt.Errorf("keystore: the clock says %s, but the server last ran at %s: set the clock, as rules of policy %s begin on dates",
-			now.Format(time.RFC3339), last.Format(time.RFC3339), s.policy.Name())
+			now.Format(time.RFC3339), last.Format(time.RFC3339), strict.Name())
 	}
 	return s.noteClock(ctx)
 }

@@ -7,22 +7,35 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"kmipd/fips"
 )
 
 // A strict policy does not start with a clock that was set back; a small correction, and the default policy, do.
 func TestClockSetBack(t *testing.T) {
 	for _, c := range []struct {
-		policy string
-		back   time.Duration
-		want   bool
-	}{{"fips140", time.Minute, true}, {"fips140", time.Hour, false}, {"default", time.Hour, true}} {
+		policy, listener, group string
+		back                    time.Duration
+		want                    bool
+	}{
+		{"fips140", "", "", time.Minute, true}, {"fips140", "", "", time.Hour, false}, {"default", "", "", time.Hour, true},
+		{"default", "fips140", "", time.Hour, false}, {"default", "", "suiteb192", time.Hour, false}, {"default", "default", "default", time.Hour, true},
+	} {
 		b := newBench(t)
 		b.s.Close()
 		b.advance(-c.back)
-		s := New(b.db, b.fake, policyNamed(t, c.policy), b.cfg, zerolog.Nop())
+		cfg := b.cfg
+		cfg.Listeners, cfg.Groups = map[string]*fips.Policy{"a": nil}, map[string]Group{"g": {}}
+		if c.listener != "" {
+			cfg.Listeners["b"] = policyNamed(t, c.listener)
+		}
+		if c.group != "" {
+			cfg.Groups["h"] = Group{Policy: policyNamed(t, c.group)}
+		}
+		s := New(b.db, b.fake, policyNamed(t, c.policy), cfg, zerolog.Nop())
 		err := s.Start(context.Background())
 		if (err == nil) != c.want {
-			t.Errorf("%s, %s back: got %v", c.policy, c.back, err)
+			t.Errorf("%+v: got %v", c, err)
 		}
 		if err == nil {
 			s.Close()

@@ -56,6 +56,25 @@ func (s *Store) policyOf(call *kmip.Call) *fips.Policy {
 	return p
 }
 
+// strictPolicy is a strict policy that holds anywhere: for the server, a listener or a group; nil when there is none. What all of
+// them share is held to it.
+func (s *Store) strictPolicy() *fips.Policy {
+	if s.policy.Strict() {
+		return s.policy
+	}
+	for _, p := range s.cfg.Listeners {
+		if p != nil && p.Strict() {
+			return p
+		}
+	}
+	for _, g := range s.cfg.Groups {
+		if g.Policy != nil && g.Policy.Strict() {
+			return g.Policy
+		}
+	}
+	return nil
+}
+
 // allowKey asks the policy about the use of an object's key: algorithm, length, curve and exponent, as they were found in
 // the key itself and not as attributes say.
 func (s *Store) allowKey(call *kmip.Call, use fips.Use, o object) error {

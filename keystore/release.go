@@ -45,8 +45,13 @@ func (s *Store) releaseOf(call *kmip.Call) Release {
 	if r == "" {
 		r = DefaultRelease(s.policyOf(call))
 	}
-	if g := s.cfg.Groups[s.clients.group(call.Caller.Client)].Release; g != "" && g.rank() < r.rank() {
-		r = g
+	return stricter(r, s.cfg.Groups[s.clients.group(call.Caller.Client)].Release)
+}
+
+// stricter is the stricter one of two; "" for the second says nothing.
+func stricter(r, more Release) Release {
+	if more != "" && more.rank() < r.rank() {
+		return more
 	}
 	return r
 }
