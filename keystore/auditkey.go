@@ -21,45 +21,70 @@ import (
 // auditOwner owns it. A client's name has no zero octet (AddClient).
 const auditOwner = "\x00audit"
 
+// auditPair is the key; public is nil when there is none yet.
+type auditPair struct {
+	private object
+	public  *ecdsa.PublicKey
+}
+
 // auditKey finds the key, or makes it.
-func (s *Store) auditKey(ctx context.Context) (hsm.Ref, *ecdsa.PublicKey, error) {
-	key, public, err := s.findAuditKey(ctx)
-	if err != nil || public != nil {
-		return key, public, err
+func (s *Store) auditKey(ctx context.Context) (auditPair, error) {
+	p, err := s.findAuditKey(ctx)
+	if err != nil || p.public != nil {
+		return p, err
 	}
 	if err := s.makeAuditKey(ctx); err != nil {
-		return key, nil, fmt.Errorf("making the key that signs the audit trail: %w", err)
+		return p, fmt.Errorf("making the key that signs the audit trail: %w", err)
 	}
 	return s.findAuditKey(ctx)
 }
 
-func (s *Store) findAuditKey(ctx context.Context) (hsm.Ref, *ecdsa.PublicKey, error) {
+// errAuditKey is why a key that has drifted signs nothing.
+var errAuditKey = errors.New("the key of the audit trail is not on the token as this server made it, and signs nothing under a strict policy")
+
+// signer signs with the key, as long as the context lives. Where a policy is strict, the token is asked once a minute whether the
+// key is as recorded, and one that is not signs nothing (errAuditKey): what it signed could be anybody's.
+func (p auditPair) signer(ctx context.Context, s *Store) (*hsm.Signer, error) {
+	if s.strictPolicy() != nil {
+		switch err := s.undrifted(ctx, p.private); {
+		case err != nil && s.drift.has(p.private.UID):
+			return nil, errors.Join(errAuditKey, err)
+		case err != nil:
+			return nil, err // nothing is known of the key
+		}
+	}
+	key, _ := ref(p.private.Handle)
+	return hsm.NewSigner(ctx, s.token, key, p.public)
+}
+
+func (s *Store) findAuditKey(ctx context.Context) (auditPair, error) {
 	found, err := s.meta.Locate(ctx, metadata.Query{Owner: auditOwner, Max: 1, Terms: []metadata.Term{metadata.ObjectTypeTerm(kmip.ObjectTypePrivateKey)}})
 	if err != nil || len(found.UIDs) == 0 {
-		return hsm.Ref{}, nil, err
+		return auditPair{}, err
 	}
 	rec, err := s.meta.Get(ctx, found.UIDs[0])
 	if err != nil {
-		return hsm.Ref{}, nil, err
+		return auditPair{}, err
 	}
-	key, _ := ref(rec.Handle)
-	pub, err := s.meta.Get(ctx, object{rec}.linked(kmip.LinkTypePublicKeyLink))
+	p := auditPair{private: object{rec}}
+	pub, err := s.meta.Get(ctx, p.private.linked(kmip.LinkTypePublicKeyLink))
 	if err != nil {
-		return key, nil, err
+		return p, err
 	}
 	r, _ := ref(pub.Handle)
 	spki, err := s.token.PublicKey(ctx, r)
 	if err != nil {
-		return key, nil, err
+		return p, err
 	}
 	parsed, err := x509.ParsePKIXPublicKey(spki)
 	if err != nil {
-		return key, nil, err
+		return p, err
 	}
 	if public, ok := parsed.(*ecdsa.PublicKey); ok && public.Curve == elliptic.P384() {
-		return key, public, nil
+		p.public = public
+		return p, nil
 	}
-	return key, nil, errors.New("the key of the audit trail is not one of ECDSA on P-384")
+	return p, errors.New("the key of the audit trail is not one of ECDSA on P-384")
 }
 
 // makeAuditKey makes the pair. The policies are about the keys of clients; this one is what all of them want.
@@ -91,6 +116,7 @@ func (s *Store) makeAuditKey(ctx context.Context) (err error) {
 		Private: hsm.KeySpec{ID: s.handle(priv, hsm.ClassPrivateKey).ID, Label: priv.UID, Type: hsm.KeyEC, Curve: hsm.CurveP384, Usage: hsm.UsageSign},
 		Public:  hsm.KeySpec{ID: s.handle(pub, hsm.ClassPublicKey).ID, Label: pub.UID, Type: hsm.KeyEC, Curve: hsm.CurveP384, Usage: hsm.UsageVerify},
 	}
+	priv.madeHere()
 	err = s.commitNew(ctx, call, kmip.OperationCreateKeyPair, []object{priv, pub}, nil, func(ctx context.Context) error {
 		spki, err := s.token.GenerateKeyPair(ctx, spec)
 		if err != nil {
@@ -106,9 +132,9 @@ func (s *Store) makeAuditKey(ctx context.Context) (err error) {
 
 // AuditKey is the public key that verifies the audit trail.
 func (s *Store) AuditKey(ctx context.Context) (*ecdsa.PublicKey, error) {
-	_, public, err := s.findAuditKey(ctx)
-	if err == nil && public == nil {
+	p, err := s.findAuditKey(ctx)
+	if err == nil && p.public == nil {
 		err = errors.New("there is no key yet: the server makes it at its first start")
 	}
-	return public, err
+	return p.public, err
 }

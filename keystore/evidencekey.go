@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 
-	"kmipd/hsm"
 	"kmipd/keystore/evidence"
 )
 
@@ -20,11 +19,11 @@ func (s *Store) evidenceSigner(ctx context.Context) (evidence.Signer, error) {
 	if err := s.inOrder(); err != nil {
 		return nil, err
 	}
-	key, public, err := s.auditKey(ctx)
+	p, err := s.auditKey(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return hsm.NewSigner(ctx, s.token, key, public)
+	return p.signer(ctx, s)
 }
 
 // EvidenceKey is the public key that verifies reports, as DER SubjectPublicKeyInfo.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -56,8 +57,8 @@ type reportEnd struct {
 }
 
 // MakeReport collects the facts, signs them and chains the report to the one before. It walks all records: never on the way of a
-// request. One report is made at a time. In the error state, in which the token signs nothing, the report is not signed, says so,
-// and is chained all the same. Without a token there is none.
+// request. One report is made at a time. In the error state, in which the token signs nothing, and when the key is not as recorded,
+// the report is not signed, says so, and is chained all the same. Without a token there is none.
 func (s *Store) MakeReport(ctx context.Context) (*EvidenceReport, error) {
 	select {
 	case s.reports <- struct{}{}:
@@ -74,7 +75,11 @@ func (s *Store) MakeReport(ctx context.Context) (*EvidenceReport, error) {
 	if s.token != nil && s.inOrder() != nil {
 		unsigned = "the server is in the error state, in which the token signs nothing"
 	} else {
-		if signer, err = s.evidenceSigner(ctx); err != nil {
+		signer, err = s.evidenceSigner(ctx)
+		switch {
+		case errors.Is(err, errAuditKey):
+			signer, unsigned = nil, errAuditKey.Error()
+		case err != nil:
 			return nil, fmt.Errorf("keystore: the key that signs reports: %w", err)
 		}
 	}

@@ -290,6 +290,39 @@ func TestDriftedKeyProtectsNothing(t *testing.T) {
 	}
 }
 
+// Where a policy is strict, a key of the audit trail that has drifted signs neither checkpoints nor reports, until it is right again.
+func TestDriftedAuditKey(t *testing.T) {
+	for _, listener := range []string{"default", "fips140"} {
+		b := audited(t, func(c *Config) { c.Listeners = map[string]*fips.Policy{"l": policyNamed(t, listener)} })
+		sign := func() (checkpoint, unsigned string) {
+			t.Helper()
+			b.s.drift.forget()
+			if _, err := b.s.Checkpoint(t.Context()); err != nil {
+				checkpoint = err.Error()
+			}
+			r, err := b.s.MakeReport(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return checkpoint, r.Unsigned
+		}
+		if checkpoint, unsigned := sign(); checkpoint+unsigned != "" {
+			t.Errorf("%s: %s, %s", listener, checkpoint, unsigned)
+		}
+		b.fake.Tell(hsmtest.Lie{Method: "Flags", Flags: func(f hsm.Flags) hsm.Flags { f.Extractable = hsm.FlagTrue; return f }})
+		checkpoint, unsigned := sign()
+		if strict := listener != "default"; strings.Contains(checkpoint, errAuditKey.Error()) != strict || (unsigned == errAuditKey.Error()) != strict {
+			t.Errorf("%s: drifted: checkpoint %q, report %q", listener, checkpoint, unsigned)
+		} else if strict && !strings.Contains(b.log.String(), `"event":"drift"`) {
+			t.Errorf("the log does not tell: %s", b.log)
+		}
+		b.fake.Truth()
+		if checkpoint, unsigned := sign(); checkpoint+unsigned != "" {
+			t.Errorf("%s: as recorded again: %s, %s", listener, checkpoint, unsigned)
+		}
+	}
+}
+
 // What was misread is found out at the next use, also of a key that nobody can get; and a key that was destroyed is drifted no more.
 func TestDriftEnds(t *testing.T) {
 	b := newBench(t)

@@ -2,7 +2,6 @@ package keystore
 
 import (
 	"context"
-	"crypto/ecdsa"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 	"strconv"
 	"time"
 
-	"kmipd/hsm"
 	"kmipd/keystore/audit"
 	"kmipd/metadata"
 )
@@ -20,10 +18,9 @@ import (
 // new files, and removes old ones. One goroutine owns it.
 type keeper struct {
 	*trail
-	w      *audit.Writer
-	key    hsm.Ref
-	public *ecdsa.PublicKey
-	tell   chan struct{} // wakes the forwarder
+	w    *audit.Writer
+	pair auditPair
+	tell chan struct{} // wakes the forwarder
 
 	signed   uint64 // the record that is the last checkpoint
 	signedAt time.Time
@@ -52,10 +49,10 @@ func (t *trail) open(ctx context.Context) (*keeper, error) {
 	if err := k.join(ctx); err != nil {
 		return nil, errors.Join(err, k.w.Close())
 	}
-	if k.key, k.public, err = t.s.auditKey(ctx); err != nil {
+	if k.pair, err = t.s.auditKey(ctx); err != nil {
 		return nil, errors.Join(err, k.w.Close())
 	}
-	pem, err := audit.EncodeKey(k.public)
+	pem, err := audit.EncodeKey(k.pair.public)
 	if err == nil {
 		err = audit.Replace(t.cfg.Dir, audit.KeyFile, pem)
 	}
@@ -271,9 +268,9 @@ func (k *keeper) sign(ctx context.Context, closing bool) (*audit.Signature, erro
 		if err != nil {
 			return nil, err
 		}
-		signer, err := hsm.NewSigner(ctx, k.s.token, k.key, k.public)
+		signer, err := k.pair.signer(ctx, k.s)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("audit: %w", err)
 		}
 		sig, err := audit.Sign(signer, head, k.s.cfg.Clock(), heartbeat*k.cfg.Checkpoint, closing)
 		if err != nil {
