@@ -9,11 +9,11 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -36,16 +36,9 @@ const (
 // TestCertify has the authority of kmipd dev certify a key, revokes the certificate, kills the server at once, and finds
 // the certificate on the revocation list that the next server publishes. openssl has the last word.
 func TestCertify(t *testing.T) {
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := free.Addr().String()
-	if err := free.Close(); err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("KMIPD_CRL_LISTEN", address)
-	t.Setenv("KMIPD_CRL_URL", "http://"+address)
+	const published = "http://pki.example.test"
+	t.Setenv("KMIPD_CRL_LISTEN", "127.0.0.1:0")
+	t.Setenv("KMIPD_CRL_URL", published)
 	dir := harness.Dir(t)
 	s := harness.Start(t, dir)
 	c := s.Connect(t)
@@ -70,10 +63,10 @@ func TestCertify(t *testing.T) {
 	}
 	_, good := certify()
 	uid, bad := certify()
-	if !slices.Equal(bad.CRLDistributionPoints, []string{"http://" + address + "/dev.crl"}) || len(bad.IssuingCertificateURL) != 1 {
+	if !slices.Equal(bad.CRLDistributionPoints, []string{published + "/dev.crl"}) || len(bad.IssuingCertificateURL) != 1 {
 		t.Fatalf("the certificate names %v and %v", bad.CRLDistributionPoints, bad.IssuingCertificateURL)
 	}
-	root, err := x509.ParseCertificate(fetch(t, bad.IssuingCertificateURL[0]))
+	root, err := x509.ParseCertificate(fetch(t, s, strings.TrimPrefix(bad.IssuingCertificateURL[0], published)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,8 +75,8 @@ func TestCertify(t *testing.T) {
 	s = harness.Start(t, dir)
 	c = s.Connect(t)
 	var list *x509.RevocationList
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		if list, err = x509.ParseRevocationList(fetch(t, bad.CRLDistributionPoints[0])); err != nil {
+	for deadline := time.Now().Add(harness.Timeout); ; time.Sleep(50 * time.Millisecond) {
+		if list, err = x509.ParseRevocationList(fetch(t, s, strings.TrimPrefix(bad.CRLDistributionPoints[0], published))); err != nil {
 			t.Fatal(err)
 		}
 		if len(list.RevokedCertificateEntries) == 1 || time.Now().After(deadline) {
@@ -118,8 +111,20 @@ func request(t *testing.T) []byte {
 	return der
 }
 
-func fetch(t *testing.T, url string) []byte {
+// crlAddress is where the server says that it serves lists.
+var crlAddress = regexp.MustCompile(`serving certificate revocation lists.* address=(\S+)`)
+
+// fetch gets a path of the server's listener for lists.
+func fetch(t *testing.T, s *harness.Server, path string) []byte {
 	t.Helper()
+	var url string
+	s.WaitFor(t, 0, "where it serves lists", func(output string) bool {
+		m := crlAddress.FindStringSubmatch(output)
+		if m != nil {
+			url = "http://" + m[1] + path
+		}
+		return m != nil
+	})
 	resp, err := http.Get(url)
 	if err != nil {
 		t.Fatal(err)

@@ -45,6 +45,9 @@ func TestCrash(t *testing.T) {
 		load := time.Duration(50+rand.IntN(1450)) * time.Millisecond
 		stop := startLoad(t, s, workers)
 		time.Sleep(load)
+		// Enough to prove something, however busy the machine is.
+		for end := time.Now().Add(harness.Timeout); answered(workers) < int64(10*(round+1)) && time.Now().Before(end); time.Sleep(time.Millisecond) {
+		}
 		s.Kill()
 		stop()
 		if err := token.restore(); err != nil {
@@ -84,6 +87,14 @@ func TestCrash(t *testing.T) {
 	if total.acknowledged < rounds*10 {
 		t.Errorf("only %d changes acknowledged in %d rounds: the load is too thin to prove anything", total.acknowledged, rounds)
 	}
+}
+
+// answered is how many changes were acknowledged so far. The workers may run.
+func answered(workers []*crashWorker) (n int64) {
+	for _, w := range workers {
+		n += w.answered.Load()
+	}
+	return n
 }
 
 // startLoad starts all workers; the function it returns waits until they have noticed the end of their connections.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	mathrand "math/rand/v2"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"kmipd/softhsm-tests/internal/harness"
@@ -20,6 +21,7 @@ type crashWorker struct {
 	cut          *cutOff        // the change that was under way when the server died
 	acknowledged int
 	uncertain    int
+	answered     atomic.Int64 // acknowledged, for those who watch
 }
 
 // crashObject is one object as the server has acknowledged it.
@@ -102,6 +104,7 @@ func (w *crashWorker) send(c *harness.Conn, item message.Item, cut cutOff) (mess
 		return r, err
 	}
 	w.acknowledged++
+	w.answered.Add(1)
 	return r, nil
 }
 

@@ -16,7 +16,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"kmipd/softhsm-tests/internal/harness"
 	"kmipd/softhsm-tests/internal/message"
@@ -26,7 +25,7 @@ import (
 // sClient connects with openssl s_client, sends a Query and waits for an answer or the end.
 func sClient(t *testing.T, config string, args ...string) (answered bool, output string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), harness.Timeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "openssl", append([]string{"s_client", "-quiet", "-verify_return_error"}, args...)...)
 	cmd.Env = append(os.Environ(), "OPENSSL_CONF="+config)
@@ -104,7 +103,7 @@ func TestTLSOpenSSL(t *testing.T) {
 			}
 			args := append([]string{"-connect", s.Listeners[c.policy], "-CAfile", filepath.Join(dir, "f.pem"),
 				"-cert", filepath.Join(dir, c.cert+".crt"), "-key", filepath.Join(dir, c.cert+".key")}, c.args...)
-			before := strings.Count(s.Output(), "rule="+c.rule)
+			before := s.Mark()
 			answered, output := sClient(t, filepath.Join(dir, c.config+".cnf"), args...)
 			if answered != (c.alert == "") {
 				t.Fatalf("answered %t, openssl says:\n%s", answered, output)
@@ -115,11 +114,7 @@ func TestTLSOpenSSL(t *testing.T) {
 			if c.rule == "" {
 				return
 			}
-			for end := time.Now().Add(10 * time.Second); strings.Count(s.Output(), "rule="+c.rule) == before; time.Sleep(10 * time.Millisecond) {
-				if time.Now().After(end) {
-					t.Fatalf("the log has no refusal by %s", c.rule)
-				}
-			}
+			s.WaitFor(t, before, "a refusal by "+c.rule, func(output string) bool { return strings.Contains(output, "rule="+c.rule) })
 		})
 	}
 }
@@ -177,6 +172,7 @@ func TestTLSOwnAuthority(t *testing.T) {
 	}
 	refused := func(when string) {
 		t.Helper()
+		before := s.Mark()
 		c, err := harness.Dial(s.Listeners["own"], config)
 		if err == nil { // with TLS 1.3 the client learns of it when it reads
 			defer c.Close()
@@ -185,11 +181,7 @@ func TestTLSOwnAuthority(t *testing.T) {
 		if err == nil || message.ReasonOf(err) != 0 {
 			t.Errorf("%s: got %v, want no connection", when, err)
 		}
-		for end := time.Now().Add(10 * time.Second); !strings.Contains(s.Output(), "rule=revocation"); time.Sleep(5 * time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatalf("%s: the log does not name the rule", when)
-			}
-		}
+		s.WaitFor(t, before, "the rule ("+when+")", func(output string) bool { return strings.Contains(output, "rule=revocation") })
 	}
 	refused("the next handshake")
 	s.Stop()

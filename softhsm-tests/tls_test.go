@@ -1,7 +1,6 @@
 package softhsmtests
 
 import (
-	"bufio"
 	"context"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -126,19 +125,19 @@ func (s *tlsSite) client(cert *tls.Certificate, changes ...func(*tls.Config)) *t
 // listener, so the log counts from where it ended before the attempt.
 type attempt struct {
 	local  string
-	before int // octets of log
+	before int64 // the end of the log then
 }
 
 // ask makes a connection and sends a Query. It returns the attempt, and whether a KMIP answer came.
 func (s *tlsSite) ask(t *testing.T, policy string, config *tls.Config) (a attempt, state tls.ConnectionState, err error) {
 	t.Helper()
-	a.before = len(s.Output())
-	raw, err := net.DialTimeout("tcp", s.Listeners[policy], 10*time.Second)
+	a.before = s.Mark()
+	raw, err := net.DialTimeout("tcp", s.Listeners[policy], harness.Timeout)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer raw.Close()
-	raw.SetDeadline(time.Now().Add(20 * time.Second))
+	raw.SetDeadline(time.Now().Add(harness.Timeout))
 	c := tls.Client(raw, config)
 	a.local = raw.LocalAddr().String()
 	if err := c.Handshake(); err != nil {
@@ -161,18 +160,18 @@ var ruleField = regexp.MustCompile(`rule="?([a-z0-9-]+)`)
 // refusal waits for the log line about an attempt, and returns its rule.
 func (s *tlsSite) refusal(t *testing.T, a attempt) (rule, line string) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		lines := bufio.NewScanner(strings.NewReader(s.Output()[a.before:]))
-		for lines.Scan() {
-			if strings.Contains(lines.Text(), "remote="+a.local) && strings.Contains(lines.Text(), "no connection") {
-				if m := ruleField.FindStringSubmatch(lines.Text()); m != nil {
-					return m[1], lines.Text()
+	s.WaitFor(t, a.before, "why "+a.local+" was refused", func(output string) bool {
+		for l := range strings.Lines(output) {
+			if strings.Contains(l, "remote="+a.local+" ") && strings.Contains(l, "no connection") && strings.HasSuffix(l, "\n") {
+				if m := ruleField.FindStringSubmatch(l); m != nil {
+					rule, line = m[1], l
+					return true
 				}
 			}
 		}
-	}
-	t.Errorf("no log line tells why %s was refused", a.local)
-	return "", ""
+		return false
+	})
+	return rule, line
 }
 
 // TestTLSMatrix has every kind of peer at the listener of every policy: the good ones get an answer, the others none, the log
@@ -354,7 +353,7 @@ func TestTLSRevokedWhileConnected(t *testing.T) {
 		}
 		put(t, s.f384.crl(time.Now().Add(time.Hour), s.revokedLeaf.Leaf, s.revoked.cert, victim.Leaf), s.dir, "pki", "crl", "f.crl")
 		const authenticationNotSuccessful = 3
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), harness.Timeout)
 		defer cancel()
 		for {
 			if _, err = message.Do(c, message.Query()); err != nil || ctx.Err() != nil {
@@ -384,7 +383,7 @@ func TestTLSRevokedWhileConnected(t *testing.T) {
 func TestTLSExpiredList(t *testing.T) {
 	s := newTLSSite(t)
 	put(t, s.f384.crl(time.Now().Add(-time.Hour), s.revokedLeaf.Leaf), s.dir, "pki", "crl", "f.crl")
-	for end := time.Now().Add(15 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(harness.Timeout); ; time.Sleep(50 * time.Millisecond) {
 		asked, _, err := s.ask(t, "suiteb192", s.client(s.good))
 		if err != nil {
 			if rule, line := s.refusal(t, asked); rule != "revocation" || !strings.Contains(line, "expired") {

@@ -253,13 +253,14 @@ func TestLimits(t *testing.T) {
 func TestDeadline(t *testing.T) {
 	k, _, cfg := serve(t)
 	k.block = make(chan struct{})
+	cfg.Timeout = time.Hour
 	c := dial(t, cfg)
 	id := "key-1"
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
 	began := time.Now()
 	_, err := client.Do[kmip.ActivateRequest, kmip.ActivateResponse](ctx, c, kmip.OperationActivate, &kmip.ActivateRequest{UniqueIdentifier: &id})
-	if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 5*time.Second {
+	if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > time.Minute {
 		t.Errorf("got %v after %s", err, time.Since(began))
 	}
 	if _, err := client.Do[kmip.ActivateRequest, kmip.ActivateResponse](context.Background(), c, kmip.OperationActivate, &kmip.ActivateRequest{UniqueIdentifier: &id}); !errors.Is(err, client.ErrBroken) {

@@ -21,6 +21,7 @@ type receiver struct {
 	addr     string
 	messages chan []byte
 	peers    chan string
+	arrived  func() // called when a message is there; nil for nothing
 }
 
 func listen(t *testing.T, config *tls.Config, answer []byte) *receiver {
@@ -30,7 +31,7 @@ func listen(t *testing.T, config *tls.Config, answer []byte) *receiver {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
-	r := &receiver{l.Addr().String(), make(chan []byte, 10), make(chan string, 10)}
+	r := &receiver{addr: l.Addr().String(), messages: make(chan []byte, 10), peers: make(chan string, 10)}
 	go func() {
 		for {
 			c, err := l.Accept()
@@ -56,6 +57,7 @@ func (r *receiver) serve(c *tls.Conn, answer []byte) {
 	r.peers <- c.ConnectionState().PeerCertificates[0].Subject.CommonName
 	r.messages <- append(head, body...)
 	if answer == nil {
+		r.arrived()
 		_, _ = io.Copy(io.Discard, c) // never answers
 	}
 	_, _ = c.Write(answer)
@@ -91,15 +93,18 @@ func TestCarry(t *testing.T) {
 		{"success", answerOf(kmip.ResultStatusSuccess, 0), true, ""},
 		{"payload", answerOf(kmip.ResultStatusSuccess, 0, (&kmip.QueryResponse{Operation: []kmip.Operation{kmip.OperationQuery}}).Append(nil, kmip.TagResponsePayload, kmip.V1_2)...), true, ""},
 		{"refusal", answerOf(kmip.ResultStatusOperationFailed, kmip.ResultReasonOperationNotSupported), true, "Operation Not Supported"},
-		{"no answer", nil, false, "deadline"},
+		{"no answer", nil, false, "context canceled"},
 		{"end of connection", []byte{}, false, "EOF"},
 		{"HTTP", []byte("HTTP/1.1 400 Bad Request\r\n\r\n"), false, "Response Message"},
 		{"empty", ttlv.End(ttlv.Begin(nil, kmip.TagResponseMessage)), false, "Batch Item"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := listen(t, config, tc.answer)
-			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
+			if tc.answer == nil { // the time is over when the message has arrived
+				r.arrived = cancel
+			}
 			answer, answered, err := courier.Carry(ctx, endpoint(t, clients, r.addr), kmip.OperationNotify, payload())
 			if answered != tc.answered || (err == nil) != (tc.fails == "") || err != nil && !strings.Contains(err.Error(), tc.fails) {
 				t.Errorf("got %t, %v", answered, err)

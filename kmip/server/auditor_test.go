@@ -129,7 +129,7 @@ func TestConnectionsAreAudited(t *testing.T) {
 	}
 	conn, _ := s.dial(t, "client-1")
 	exchange(t, conn, []byte("GET /kmip HTTP/1.1\r\n\r\n"))
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		a.mu.Lock()
 		connections, items := len(a.connections), len(a.items)
 		if connections == 1 && items == 1 {

@@ -65,7 +65,7 @@ func newSite(t testing.TB, change ...func(*Config)) *site {
 	s.addr = ln.Addr().String()
 	go func() { s.done <- s.Serve(context.Background(), ln) }()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := s.Shutdown(ctx); err != nil && !t.Failed() {
 			t.Errorf("shutdown: %v", err)
@@ -120,7 +120,7 @@ func (s *site) dial(t testing.TB, name string, change ...func(*tls.Config)) (*tl
 	counting := &countingConn{Conn: raw}
 	conn := tls.Client(counting, cfg)
 	t.Cleanup(func() { _ = conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	return conn, counting
@@ -177,7 +177,7 @@ func asTimeout(err error, ne *net.Error) bool {
 
 func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 		if ok() {
 			return
 		}

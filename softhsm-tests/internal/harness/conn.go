@@ -41,12 +41,12 @@ type Conn struct {
 	buf []byte // answers; grows to the largest
 }
 
-// Timeout bounds one exchange.
+// Timeout bounds one exchange, and other waits that a busy machine must not fail.
 const Timeout = 60 * time.Second
 
 // Dial connects and completes the TLS handshake.
 func Dial(addr string, config *tls.Config) (*Conn, error) {
-	d := &tls.Dialer{NetDialer: &net.Dialer{Timeout: 20 * time.Second}, Config: config}
+	d := &tls.Dialer{NetDialer: &net.Dialer{Timeout: Timeout}, Config: config}
 	c, err := d.Dial("tcp", addr)
 	if err != nil {
 		return nil, err

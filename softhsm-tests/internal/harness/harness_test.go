@@ -129,3 +129,24 @@ func TestConn(t *testing.T) {
 		t.Errorf("a cut answer: got %v", err)
 	}
 }
+
+// What came after a mark stays what it is when the beginning of the output is not kept any more.
+func TestOutputSinceMark(t *testing.T) {
+	var out tail
+	out.Write([]byte("before"))
+	at := out.mark()
+	for range 4 {
+		out.Write(bytes.Repeat([]byte("x"), tailSize/2))
+	}
+	late := out.mark()
+	out.Write([]byte("after"))
+	if got := out.since(at); !strings.HasSuffix(got, "xafter") || strings.Contains(got, "before") {
+		t.Errorf("got %d octets", len(got))
+	}
+	if got := out.since(late); got != "after" {
+		t.Errorf("got %q", got)
+	}
+	if got := out.since(out.mark()); got != "" {
+		t.Errorf("after the end: got %q", got)
+	}
+}

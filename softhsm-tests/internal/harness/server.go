@@ -114,9 +114,9 @@ func (s *Server) Stop() {
 		if !s.cmd.ProcessState.Success() {
 			s.t.Errorf("kmipd ended with %s after SIGTERM", s.cmd.ProcessState)
 		}
-	case <-time.After(30 * time.Second):
+	case <-time.After(Timeout):
 		s.Kill()
-		s.t.Errorf("kmipd did not end within 30 s of SIGTERM")
+		s.t.Errorf("kmipd did not end within %s of SIGTERM", Timeout)
 	}
 }
 
@@ -130,6 +130,22 @@ func (s *Server) Kill() {
 
 // Output is the last part of what the server printed.
 func (s *Server) Output() string { return s.output.String() }
+
+// Mark is the end of what the server has printed so far, for WaitFor.
+func (s *Server) Mark() int64 { return s.output.mark() }
+
+// WaitFor waits until ok takes what the server printed after a mark.
+func (s *Server) WaitFor(t testing.TB, mark int64, what string, ok func(output string) bool) {
+	t.Helper()
+	for end := time.Now().Add(Timeout); ; time.Sleep(5 * time.Millisecond) {
+		if ok(s.output.since(mark)) {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the server did not print %s within %s", what, Timeout)
+		}
+	}
+}
 
 // CPUTime is what the process used so far, user and system; 0 where the system does not tell.
 func (s *Server) CPUTime() time.Duration { return cpuTime(s.cmd.Process.Pid) }
@@ -187,8 +203,9 @@ func killAll() {
 
 // tail keeps the last part of what is written to it. Safe for concurrent use.
 type tail struct {
-	mu  sync.Mutex
-	buf []byte
+	mu    sync.Mutex
+	buf   []byte
+	total int64 // octets written, kept or not
 }
 
 const tailSize = 64 << 10
@@ -197,6 +214,7 @@ func (t *tail) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.buf = append(t.buf, p...)
+	t.total += int64(len(p))
 	if extra := len(t.buf) - tailSize; extra > tailSize {
 		t.buf = append([]byte(nil), t.buf[extra:]...)
 	}
@@ -207,6 +225,19 @@ func (t *tail) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return string(t.buf[max(0, len(t.buf)-tailSize):])
+}
+
+func (t *tail) mark() int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.total
+}
+
+// since is what was written after a mark, but for what is not kept any more.
+func (t *tail) since(mark int64) string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(t.buf[max(0, int64(len(t.buf))-(t.total-mark)):])
 }
 
 // cpuTime reads /proc/PID/stat, fields 14 and 15, in ticks of 10 ms.
