@@ -554,7 +554,7 @@ func (s *Store) AcceptPending(ctx context.Context, print, client string) error {
 	}
 	e := ofAdministrator("client accept", fact("fingerprint", p.Fingerprint))
 	e.Client = client
-	return s.meta.DeletePending(ctx, p.Fingerprint, s.payload(e, nil))
+	return s.dropPending(ctx, p.Fingerprint, e)
 }
 
 // RejectPending forgets a pending certificate.
@@ -564,7 +564,18 @@ func (s *Store) RejectPending(ctx context.Context, print string) error {
 		return err
 	}
 	e := ofAdministrator("client reject", fact("fingerprint", p.Fingerprint))
-	return s.meta.DeletePending(ctx, p.Fingerprint, s.payload(e, nil))
+	return s.dropPending(ctx, p.Fingerprint, e)
+}
+
+// dropPending takes a certificate from the list. If it comes again unknown, it is noted at once.
+func (s *Store) dropPending(ctx context.Context, print string, e audit.Event) error {
+	if err := s.meta.DeletePending(ctx, print, s.payload(e, nil)); err != nil {
+		return err
+	}
+	s.clients.mu.Lock()
+	defer s.clients.mu.Unlock()
+	delete(s.clients.noted, print)
+	return nil
 }
 
 // pending finds a pending certificate by fingerprint or an unambiguous beginning of it (8 digits or more).
