@@ -78,6 +78,8 @@ var arrows = []arrow{
 		"the tests speak KMIP through code of their own, so that a wrong codec cannot agree with itself"},
 	{"softhsm-tests/internal/benchside", "softhsm-tests/internal/* hsm kmip kmip/ttlv kmip/server", "",
 		"the floor of the benchmark is the server's own token and codec without the rest"},
+	{"softhsm-tests/internal/encodings", "", "softhsm-tests/internal/* kmip/text kmip/ttlv",
+		"the server's XML and JSON are held against the codecs of the tests, message by message"},
 	{"softhsm-tests/internal/*", "softhsm-tests/internal/*", "",
 		"the same"},
 }

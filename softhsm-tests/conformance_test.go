@@ -15,6 +15,7 @@ import (
 	"kmipd/softhsm-tests/internal/oasis"
 	"kmipd/softhsm-tests/internal/rawttlv"
 	"kmipd/softhsm-tests/internal/registry"
+	"kmipd/softhsm-tests/internal/web"
 )
 
 // TestConformance plays the OASIS cases against one server, a connection for each case or sequence of cases. Those of Suite B
@@ -52,6 +53,8 @@ type runner struct {
 	selection oasis.Selection
 	known     map[string]string // cases that do not pass, and why
 	says      map[string]string // words that the failure of such a case has; none for any failure
+	encodings []string          // of the groups in turn: "" is TTLV without HTTPS
+	turn      int
 	score     map[suiteKey]*score
 }
 
@@ -70,7 +73,7 @@ func newRunner(t *testing.T) *runner {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &runner{shared, reg, oasis.Select(all, oasis.Versions, oasis.Operations), known, nil, map[suiteKey]*score{}}
+	r := &runner{shared, reg, oasis.Select(all, oasis.Versions, oasis.Operations), known, nil, []string{*encoding}, 0, map[suiteKey]*score{}}
 	for _, x := range r.selection.Excluded {
 		r.of(x.Entry).excluded++
 	}
@@ -87,7 +90,7 @@ func (r *runner) of(e oasis.Entry) *score {
 
 // group plays cases that share variables, then removes what they left, so that the next one finds an empty server.
 func (r *runner) group(t *testing.T, s *harness.Server, g oasis.Group) {
-	c := connectFor(t, s, g[0].Policy())
+	c := r.connect(t, s, g[0])
 	session := compare.NewSession(r.reg)
 	for _, e := range g {
 		t.Run(e.Name, func(t *testing.T) {
@@ -108,6 +111,21 @@ func (r *runner) group(t *testing.T, s *harness.Server, g oasis.Group) {
 var suiteBSuites = map[string][]uint16{
 	"suiteb128": {tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384},
 	"suiteb192": {tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384},
+}
+
+// connect connects to the listener of a group, without HTTPS or with the encoding that the case or the run has.
+func (r *runner) connect(t *testing.T, s *harness.Server, e oasis.Entry) message.Exchanger {
+	t.Helper()
+	c := connectFor(t, s, e.Policy())
+	encoding := r.encodings[r.turn%len(r.encodings)]
+	r.turn++
+	if e.Encoding() != "" {
+		encoding = e.Encoding()
+	}
+	if encoding == "" {
+		return c
+	}
+	return web.New(c, encoding, r.reg)
 }
 
 // connectFor connects to the listener of a policy. The client offers what it would offer anybody: that the connection is as

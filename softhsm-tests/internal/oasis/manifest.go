@@ -73,6 +73,16 @@ func (e Entry) Waits() bool { return e.Notes == "waits" }
 // ServerToClient says that the server sends requests in the case, which the client answers.
 func (e Entry) ServerToClient() bool { return e.Notes == "server-to-client" }
 
+// Encoding is the encoding in which the case is played over HTTPS: "" for one that does not say.
+func (e Entry) Encoding() string {
+	for prefix, encoding := range map[string]string{"MSGENC-HTTPS-": "ttlv", "MSGENC-XML-": "xml", "MSGENC-JSON-": "json"} {
+		if strings.HasPrefix(e.Name, prefix) {
+			return encoding
+		}
+	}
+	return ""
+}
+
 // Policy is the policy of the listener that the case is played on: "" for the first one.
 func (e Entry) Policy() string {
 	switch {
@@ -100,7 +110,7 @@ type Exclusion struct {
 }
 
 // Select keeps the cases of the versions that use only the given operations. Cases which need more operations are not
-// mentioned; those left out for any other reason are listed as excluded.
+// mentioned; those left out since a case before them in their sequence is are listed as excluded.
 func Select(all []Entry, versions, operations []string) Selection {
 	var s Selection
 	byName := map[string]int{} // sequence name -> index in s.Groups
@@ -116,9 +126,7 @@ func Select(all []Entry, versions, operations []string) Selection {
 			}
 			continue
 		}
-		switch reason := exclusionReason(e); {
-		case reason != "":
-			s.Excluded = append(s.Excluded, Exclusion{e, reason})
+		switch {
 		case seq != "" && broken[seq] != "":
 			s.Excluded = append(s.Excluded, Exclusion{e, broken[seq]})
 		case seq != "":
@@ -141,14 +149,6 @@ func firstMissing(want, have []string) string {
 		if !slices.Contains(have, w) {
 			return w
 		}
-	}
-	return ""
-}
-
-func exclusionReason(e Entry) string {
-	switch {
-	case strings.HasPrefix(e.Name, "MSGENC-"):
-		return "message encoding over HTTPS, tested with that listener"
 	}
 	return ""
 }

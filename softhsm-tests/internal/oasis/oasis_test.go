@@ -79,11 +79,14 @@ func TestSelect(t *testing.T) {
 		{Name: "S-2", Version: "1.0", Operations: []string{"Get"}, Notes: "sequence S"},
 		{Name: "T-1", Version: "1.0", Operations: []string{"Sign"}, Notes: "sequence T"},
 		{Name: "T-2", Version: "1.0", Operations: []string{"Get"}, Notes: "sequence T"},
-		{Name: "MSGENC-X", Version: "1.0", Operations: []string{"Get"}},
+		{Name: "MSGENC-XML-M-1-10", Version: "1.0", Operations: []string{"Get"}},
 		{Name: "C", Version: "2.1", Operations: []string{"Get"}},
 	}
 	s := Select(all, []string{"1.0"}, []string{"Get"})
-	if len(s.Groups) != 2 || len(s.Groups[1]) != 2 || len(s.Excluded) != 2 {
+	if len(s.Groups) != 3 || len(s.Groups[1]) != 2 || len(s.Excluded) != 1 {
 		t.Errorf("got %+v", s)
+	}
+	if s.Groups[0][0].Encoding() != "" || s.Groups[2][0].Encoding() != "xml" {
+		t.Error("Encoding")
 	}
 }

@@ -138,6 +138,27 @@ func (r *Registry) Mask(tagKey, names string) (uint32, error) {
 	return sum, nil
 }
 
+// EnumName is the name of a value of the enumeration that a tag key has, or "".
+func (r *Registry) EnumName(tagKey string, v uint32) string {
+	return r.values[r.byKey[tagKey].Enum].byValue[v]
+}
+
+// MaskNames are the names of the bits of a mask, none when the tag key has no mask, or when a bit has no name.
+func (r *Registry) MaskNames(tagKey string, v uint32) []string {
+	var names []string
+	for bit, name := range r.values[r.byKey[tagKey].Mask].byValue {
+		if v&bit != 0 {
+			names = append(names, name)
+			v &^= bit
+		}
+	}
+	if v != 0 {
+		return nil
+	}
+	sort.Strings(names)
+	return names
+}
+
 func (r *Registry) lookup(enum, value, tagKey string) (uint32, error) {
 	if v, ok := r.values[enum].byKey[value]; ok {
 		return v, nil
