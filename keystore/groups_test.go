@@ -8,6 +8,21 @@ import (
 	"kmipd/kmip"
 )
 
+// Where an administrator approves each Create, a Locate makes nothing that nobody approved.
+func TestFreshNeedsApproval(t *testing.T) {
+	for _, c := range []struct {
+		approve []kmip.Operation
+		want    int
+	}{{nil, 1}, {[]kmip.Operation{kmip.OperationCreate}, 0}, {[]kmip.Operation{kmip.OperationCreate, kmip.OperationLocate}, 1}} {
+		b := newBench(t, func(cfg *Config) { cfg.FreshGroup, cfg.Approve = "pool", c.approve })
+		resp, err := b.client("alice").locate(kmip.LocateRequest{ObjectGroupMember: kmip.ObjectGroupMemberGroupMemberFresh,
+			Attribute: []kmip.Attribute{at("Object Group", textValue("pool"))}})
+		if err != nil || len(resp.UniqueIdentifier) != c.want || b.fake.Len() != c.want {
+			t.Errorf("approval of %v: got %+v, %v, %d objects on the token, want %d", c.approve, resp, err, b.fake.Len(), c.want)
+		}
+	}
+}
+
 // Fresh members are handed out in the order in which they came; the default goes round.
 func TestObjectGroups(t *testing.T) {
 	b := newBench(t, func(cfg *Config) { cfg.FreshGroup = "pool" })

@@ -112,7 +112,7 @@ func (s *Store) searchUID(ctx context.Context, call *kmip.Call, req *kmip.Locate
 }
 
 // searchFresh finds members of a group that no Get has returned yet; for the configured group it makes one when none is
-// left.
+// left, unless Create wants the approval of an administrator that this Locate did not have.
 func (s *Store) searchFresh(ctx context.Context, call *kmip.Call, f *filter, q metadata.Query) ([]string, int, error) {
 	if f.group == "" {
 		return nil, 0, badField("Object Group Member needs Object Group")
@@ -123,6 +123,9 @@ func (s *Store) searchFresh(ctx context.Context, call *kmip.Call, f *filter, q m
 	res, err := s.meta.Locate(ctx, q)
 	if err != nil || len(res.UIDs) > 0 || res.Total > 0 || q.Max == 0 || s.cfg.FreshGroup == "" || f.group != s.cfg.FreshGroup {
 		return res.UIDs, res.Total, toKMIP(err)
+	}
+	if s.Holds(kmip.OperationCreate) && !s.Holds(kmip.OperationLocate) {
+		return nil, 0, nil
 	}
 	o := s.newRecord(call, kmip.ObjectTypeSymmetricKey)
 	o.put("Cryptographic Algorithm", enumValue(kmip.CryptographicAlgorithmAES))

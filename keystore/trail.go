@@ -65,6 +65,8 @@ type trail struct {
 	keeping  atomic.Bool   // there is a keeper, and exported is right
 	news     chan struct{} // holds a value when there may be new records for the keeper
 	asked    chan chan error
+	patience time.Duration // of one wait for the record store
+	until    atomic.Int64  // when the end of the trail gives up, in Unix nanoseconds; 0 while it goes on
 
 	mu      sync.RWMutex  // held for reading while a record is put into the queue
 	running bool          // the goroutines run
@@ -81,7 +83,7 @@ const (
 
 func newTrail(s *Store, cfg AuditConfig) *trail {
 	cfg.complete()
-	return &trail{s: s, cfg: cfg, queue: make(chan []byte, queueLength), news: make(chan struct{}, 1), asked: make(chan chan error),
+	return &trail{s: s, cfg: cfg, queue: make(chan []byte, queueLength), news: make(chan struct{}, 1), asked: make(chan chan error), patience: finishTimeout,
 		limits: strangers{counts: map[string]uint64{}}}
 }
 
@@ -247,17 +249,20 @@ func (t *trail) gather(first []byte, timer *time.Timer) [][]byte {
 	return group
 }
 
-// write commits a group. Only the end of the store ends the attempts.
+// write commits a group. Only the end of the store ends the attempts, or that of the trail and of its patience.
 func (t *trail) write(group [][]byte) {
 	for {
-		ctx, cancel := context.WithTimeout(context.Background(), finishTimeout)
+		ctx, cancel := context.WithTimeout(context.Background(), t.patience)
 		err := t.s.meta.Commit(ctx, &metadata.Batch{Audit: group})
 		cancel()
 		if err == nil {
 			t.wake()
 			return
 		}
-		if errors.Is(err, metadata.ErrFailed) || errors.Is(err, metadata.ErrClosed) {
+		until := t.until.Load()
+		late := until != 0 && time.Now().UnixNano() > until
+		if late || errors.Is(err, metadata.ErrFailed) || errors.Is(err, metadata.ErrClosed) {
+			t.lost.Add(uint64(len(group)))
 			t.s.log.Error().Err(err).Int("records", len(group)).Msg("audit records are lost with the record store")
 			return
 		}

@@ -532,3 +532,79 @@ func TestTrailOfAnotherStore(t *testing.T) {
 	c.ok(b.s.Start(context.Background()))
 	b.s.Close()
 }
+
+// Files that end right before what the store has left must join it: the record that follows them names the one before.
+func TestTrailOfAStoreThatWentOn(t *testing.T) {
+	b := audited(t)
+	other := b.fs.CrashClone(vfs.CrashCloneCfg{})
+	b.client("alice").aes()
+	b.s.Close()
+	end, err := b.db.AuditHead(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := openRecords(t, other)
+	for head := (metadata.AuditHead{}); head.Seq <= end.Seq; {
+		if err := db.Commit(t.Context(), &metadata.Batch{Audit: [][]byte{ofServer("elsewhere").Encode(epoch)}}); err != nil {
+			t.Fatal(err)
+		}
+		if head, err = db.AuditHead(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.PruneAudit(t.Context(), end.Seq); err != nil {
+		t.Fatal(err)
+	}
+	if first, err := db.AuditEntries(t.Context(), 0, 1); err != nil || len(first) != 1 || first[0].Seq != end.Seq+1 {
+		t.Fatalf("the store begins with %+v, %v, want record %d", first, err, end.Seq+1)
+	}
+	s := New(db, b.fake, b.policy, b.cfg, zerolog.Nop())
+	if err := s.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "belong to another store") {
+		t.Errorf("got %v, want a refusal", err)
+		s.Close()
+	}
+}
+
+// refusing is a store that takes no audit records any more, and does not say that it has failed.
+type refusing struct {
+	metadata.Store
+	off atomic.Bool
+}
+
+func (r *refusing) Commit(ctx context.Context, b *metadata.Batch) error {
+	if r.off.Load() && len(b.Audit) > 0 {
+		return errors.New("not now")
+	}
+	return r.Store.Commit(ctx, b)
+}
+
+// Close ends although the store takes the last records neither now nor later.
+func TestCloseOfTrailEnds(t *testing.T) {
+	b := newBench(t)
+	b.s.Close()
+	store := &refusing{Store: b.db}
+	dir := filepath.Join(t.TempDir(), "audit")
+	b.cfg.Audit.Dir = dir
+	b.s = New(store, b.fake, b.policy, b.cfg, zerolog.New(b.log))
+	b.s.trail.patience = 50 * time.Millisecond
+	if err := b.s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	store.off.Store(true)
+	b.s.event("test", "one that is not written")
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		b.s.Close()
+	}()
+	select {
+	case <-closed:
+	case <-time.After(20 * time.Second):
+		store.off.Store(false) // lets it end
+		<-closed
+		t.Fatal("Close hangs")
+	}
+	if !strings.Contains(b.log.String(), "audit records are lost") {
+		t.Errorf("the log does not tell: %s", b.log)
+	}
+}

@@ -89,7 +89,7 @@ func (k *keeper) join(ctx context.Context) error {
 	}
 	if len(entries) > 0 {
 		switch first := entries[0]; {
-		case first.Seq == last.Seq && first.Hash != last.Hash:
+		case first.Seq == last.Seq && first.Hash != last.Hash, first.Seq == last.Seq+1 && first.Prev != last.Hash:
 			return fmt.Errorf("audit: record %d in %s is not that of the record store: the files were edited, or belong to another store. "+
 				"Move the directory away to begin a trail that says so, and keep it", last.Seq, k.cfg.Dir)
 		case first.Seq > last.Seq+1:
@@ -117,21 +117,32 @@ func (k *keeper) run(ctx context.Context) {
 		case <-tick.C:
 		case <-k.news:
 		case done := <-k.asked:
-			done <- k.checkpoint(ctx, false)
+			within, cancel := context.WithTimeout(ctx, k.patience)
+			done <- k.checkpoint(within, false)
+			cancel()
 		}
 		if now := time.Now(); now.After(k.due) {
 			k.due = now.Add(time.Minute)
-			k.summary(ctx)
+			within, cancel := context.WithTimeout(ctx, k.patience)
+			k.summary(within)
+			cancel()
 		}
-		k.log(k.export(ctx))
-		if k.mustSign(ctx) {
-			k.log(k.checkpoint(ctx, false))
-		}
+		k.turn(ctx)
 		select {
 		case <-k.ending:
 			return
 		case <-time.After(exportPause):
 		}
+	}
+}
+
+// turn writes what is new. No wait of it outlasts the trail by more than patience.
+func (k *keeper) turn(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, k.patience)
+	defer cancel()
+	k.log(k.export(ctx))
+	if k.mustSign(ctx) {
+		k.log(k.checkpoint(ctx, false))
 	}
 }
 
@@ -350,7 +361,7 @@ func (k *keeper) forward(ctx context.Context) (stop func()) {
 
 // close ends the trail: the record of the stop, the closing checkpoint, the file.
 func (k *keeper) close(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, finishTimeout)
+	ctx, cancel := context.WithTimeout(ctx, k.patience)
 	defer cancel()
 	k.closing = true
 	k.summary(ctx)
@@ -366,7 +377,7 @@ func (k *keeper) close(ctx context.Context) {
 	}
 }
 
-// end ends the goroutines, after everything that makes records.
+// end ends the goroutines, after everything that makes records. Records that the store does not take within patience are lost.
 func (t *trail) end() {
 	t.mu.Lock()
 	was := t.running
@@ -375,6 +386,7 @@ func (t *trail) end() {
 	if !was {
 		return
 	}
+	t.until.Store(time.Now().Add(t.patience).UnixNano())
 	close(t.ending)
 	<-t.flushed
 	<-t.kept
@@ -391,8 +403,13 @@ func (s *Store) Checkpoint(ctx context.Context) (*audit.Signature, error) {
 	case <-time.After(finishTimeout):
 		return nil, errors.New("the audit trail is not being written")
 	}
-	if err := <-done; err != nil {
-		return nil, err
+	select {
+	case err := <-done:
+		if err != nil {
+			return nil, err
+		}
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 	b, err := os.ReadFile(filepath.Join(t.cfg.Dir, audit.HeadFile))
 	if err != nil {
