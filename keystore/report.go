@@ -129,6 +129,18 @@ func (s *Store) lastReport(ctx context.Context) (reportEnd, error) {
 	return last, nil
 }
 
+// reportRest is what a report keeps of its time for what comes after the inventory.
+const reportRest = time.Minute
+
+// censusTime ends so long before ctx that a report whose inventory takes too long is still made, with what was counted.
+func censusTime(ctx context.Context) (context.Context, context.CancelFunc) {
+	end, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithDeadline(ctx, end.Add(-min(reportRest, time.Until(end)/2)))
+}
+
 // document collects the facts.
 func (s *Store) document(ctx context.Context, last reportEnd) *evidence.Document {
 	now := s.cfg.Clock().UTC()
@@ -140,9 +152,11 @@ func (s *Store) document(ctx context.Context, last reportEnd) *evidence.Document
 	}
 	s.reportModules(d, now)
 	s.reportTests(d)
+	within, cancel := censusTime(ctx)
+	defer cancel()
 	var err error
-	if d.Keys, d.Sunset, err = s.Census(ctx, nil); err != nil {
-		d.Miss("keys", "the inventory was cut short: "+err.Error())
+	if d.Keys, d.Sunset, err = s.Census(within, nil); err != nil {
+		d.Miss("keys", fmt.Sprintf("the inventory was cut short after %d objects: %v", d.Keys.Objects, err))
 	}
 	if head, err := s.meta.AuditHead(ctx); err != nil {
 		d.Miss("audit", "the audit trail cannot be read: "+err.Error())

@@ -14,6 +14,7 @@ import (
 	"kmipd/fips"
 	"kmipd/keystore/evidence"
 	"kmipd/kmip"
+	"kmipd/metadata"
 )
 
 // facts are those of a system that is all well.
@@ -396,5 +397,46 @@ func TestValidations(t *testing.T) {
 	b.advance(3 * 366 * 24 * time.Hour) // past the sunset of the token's
 	if list = b.s.validations(); len(list) != 1 || *list[0].ValidationCertificateIdentifier != "5247" {
 		t.Errorf("after the sunset: got %+v", list)
+	}
+}
+
+// endless is a store whose walk over all records does not come to its end.
+type endless struct{ metadata.Store }
+
+func (e endless) Records(ctx context.Context, fn func(*metadata.Record) error) error {
+	return e.Store.Records(ctx, func(rec *metadata.Record) error {
+		if err := fn(rec); err != nil {
+			return err
+		}
+		<-ctx.Done()
+		return ctx.Err()
+	})
+}
+
+// An inventory that takes longer than a report may leaves a report that says so.
+func TestReportOfAnEndlessInventory(t *testing.T) {
+	b := reportBench(t)
+	b.client("one").aes()
+	b.s.meta = endless{b.s.meta}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	r, err := b.s.MakeReport(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := b.s.EvidenceKey(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := evidence.Open(r.JSON, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := v.Document
+	said := slices.ContainsFunc(d.Unknown, func(m evidence.Missing) bool {
+		return m.What == "keys" && strings.Contains(m.Why, "cut short after 1 objects")
+	})
+	if d.Keys.Complete || d.Keys.Objects != 1 || !said || d.Verdict.Compliant {
+		t.Errorf("got %+v, unknown %+v, verdict %+v", d.Keys, d.Unknown, d.Verdict)
 	}
 }
