@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"kmipd/kmip"
@@ -36,11 +37,14 @@ func (p *Policy) StateOf(algorithm kmip.CryptographicAlgorithm, bits int, curve 
 }
 
 func (t *table) stateOf(algorithm kmip.CryptographicAlgorithm, bits int, curve kmip.RecommendedCurve, at time.Time) (State, time.Time) {
-	if t.keys == nil {
+	if t.keys == nil && !t.rest {
 		return Approved, time.Time{}
 	}
 	var uses, legacy Uses
 	var until time.Time
+	if t.rest && !slices.ContainsFunc(t.keys, func(r keyRow) bool { return r.algorithm == algorithm }) {
+		uses = everything &^ making
+	}
 	for _, r := range t.keys {
 		if r.algorithm == algorithm && r.fits(bits) {
 			u, l := r.allows(at)
@@ -50,7 +54,7 @@ func (t *table) stateOf(algorithm kmip.CryptographicAlgorithm, bits int, curve k
 			}
 		}
 	}
-	if curve != 0 && t.curves != nil {
+	if curve != 0 && t.curves != nil && !(t.rest && !hasRow(t.curves, curve)) {
 		var cu, cl Uses
 		for _, r := range t.curves {
 			if r.value == curve {

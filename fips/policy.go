@@ -288,10 +288,13 @@ func (t *table) allow(use Use, algorithm kmip.CryptographicAlgorithm, bits int) 
 	if t.keys == nil {
 		return nil
 	}
-	known, old := false, false
+	known, old, none := false, false, true
 	for _, r := range t.keys {
+		if r.algorithm != algorithm {
+			continue
+		}
+		none = false
 		switch {
-		case r.algorithm != algorithm:
 		case !(r.uses | r.legacy).Has(use):
 		case !r.fits(bits):
 			known = true
@@ -302,6 +305,9 @@ func (t *table) allow(use Use, algorithm kmip.CryptographicAlgorithm, bits int) 
 		default:
 			old = true // an old key, without leave to take those in
 		}
+	}
+	if t.rest && none {
+		return nil
 	}
 	if t.open && (use == Import || use == Derive) {
 		return nil // odd lengths of known algorithms too: they are stored as generic secrets
@@ -432,7 +438,12 @@ func (p *Policy) AllowObject(use Use, o kmip.ObjectType) error {
 }
 
 func holds[T comparable](t *table, rows []row[T], use Use, v T) bool {
-	return rows == nil || slices.ContainsFunc(rows, func(r row[T]) bool { return r.value == v && t.allowed(r.terms, use) })
+	return rows == nil || slices.ContainsFunc(rows, func(r row[T]) bool { return r.value == v && t.allowed(r.terms, use) }) ||
+		t.rest && !hasRow(rows, v)
+}
+
+func hasRow[T comparable](rows []row[T], v T) bool {
+	return slices.ContainsFunc(rows, func(r row[T]) bool { return r.value == v })
 }
 
 // AllowWrapping tells whether a key may be wrapped under another: by strength and column. weaker tells that the wrapping

@@ -47,7 +47,9 @@ type pair struct {
 type table struct {
 	name string
 	// open lets every algorithm that has no row be imported: a store for whatever clients bring.
-	open        bool
+	open bool
+	// rest leaves what has no row to the other tables.
+	rest        bool
 	keys        []keyRow
 	curves      []row[kmip.RecommendedCurve]
 	hashes      []row[kmip.HashingAlgorithm]
