@@ -147,7 +147,7 @@ func (c *caFlags) recover(ctx context.Context, s streams, r caRequest) error {
 	if c.json {
 		return printJSON(s, out)
 	}
-	fmt.Fprintf(s.out, "list %s has %d certificates (the records had list %s); %d of them were not revoked in the records, and are now\n",
+	fmt.Fprintf(s.out, "list %s has %d certificates, the records had list %s\n%d revocations were unknown to the records and are there again\n",
 		out.Number, out.Entries, cmp.Or(out.Present, "none"), out.Lost)
 	return nil
 }
