@@ -102,7 +102,7 @@ func (w *crowd) turn(now time.Time) (tell uint64) {
 // closes and logs.
 func (s *Server) admit(door *entrance, nc net.Conn) {
 	c := newConn(s, door, nc)
-	limit, tell := s.enter(c)
+	tell, limit := s.enter(c)
 	if limit == nil {
 		go func() {
 			defer s.wg.Done()
@@ -121,19 +121,19 @@ func (s *Server) admit(door *entrance, nc net.Conn) {
 }
 
 // enter gives a connection its place, and s.wg one to wait for, or says why there is none.
-func (s *Server) enter(c *conn) (limit error, tell uint64) {
+func (s *Server) enter(c *conn) (tell uint64, limit error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.draining {
-		return ErrClosed, 0
+		return 0, ErrClosed
 	}
 	if err := s.room(&s.cfg, c.source); err != nil {
-		return err, s.turn(time.Now())
+		return s.turn(time.Now()), err
 	}
 	s.crowd.enter(c)
 	s.counters.accepted.Add(1)
 	s.wg.Add(1)
-	return nil, 0
+	return 0, nil
 }
 
 // shaken notes that the handshake of a connection is over.
