@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
-	"golang.org/x/term"
 
+	"kmipd/cmd/internal/prompt"
 	"kmipd/kmip"
 	"kmipd/kmip/client"
 	encodings "kmipd/kmip/text"
@@ -155,7 +155,7 @@ func (k *kit) client(ctx context.Context) (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	password, err := k.password()
+	password, err := k.password(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -205,7 +205,7 @@ func (k *kit) tls() (*tls.Config, error) {
 }
 
 // password is that of --username: from the file or from the terminal.
-func (k *kit) password() (string, error) {
+func (k *kit) password(ctx context.Context) (string, error) {
 	if k.username == "" {
 		return "", nil
 	}
@@ -217,12 +217,10 @@ func (k *kit) password() (string, error) {
 		defer clear(b)
 		return strings.TrimRight(string(b), "\r\n"), nil
 	}
-	if k.in == nil || !term.IsTerminal(int(k.in.Fd())) {
+	if !prompt.IsTerminal(k.in) {
 		return "", usageError("--username needs --password-file, or a terminal to ask for the password")
 	}
-	fmt.Fprintf(k.err, "Password of %s (empty for none): ", k.username)
-	b, err := term.ReadPassword(int(k.in.Fd()))
-	fmt.Fprintln(k.err)
+	b, err := prompt.Secret(ctx, k.in, k.err, fmt.Sprintf("Password of %s (empty for none): ", k.username))
 	defer clear(b)
 	return string(b), err
 }

@@ -96,15 +96,15 @@ func TestPassword(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := k.password(); err != nil || got != "open sesame" {
+	if got, err := k.password(t.Context()); err != nil || got != "open sesame" {
 		t.Errorf("got %q, %v", got, err)
 	}
 	k.passwordFile = file + "x"
-	if _, err := k.password(); err == nil {
+	if _, err := k.password(t.Context()); err == nil {
 		t.Error("a missing password file is no password")
 	}
 	k.passwordFile = ""
-	if _, err := k.password(); err == nil || !strings.Contains(err.Error(), "--password-file") {
+	if _, err := k.password(t.Context()); err == nil || !strings.Contains(err.Error(), "--password-file") {
 		t.Errorf("without a terminal: %v", err)
 	}
 }

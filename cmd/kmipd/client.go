@@ -16,8 +16,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
-	"golang.org/x/term"
 
+	"kmipd/cmd/internal/prompt"
 	"kmipd/keystore"
 	"kmipd/metadata"
 )
@@ -183,7 +183,7 @@ func (c *clientFlags) dispatch(ctx context.Context, s streams, f *pflag.FlagSet,
 			return fmt.Errorf("client certificate needs --certificate, or --subject and --ca: %w", errUsage)
 		}
 	case "credential":
-		if err := c.credential(s, &r); err != nil {
+		if err := c.credential(ctx, s, &r); err != nil {
 			return err
 		}
 		r.Name = rest[0]
@@ -270,7 +270,7 @@ func readCertificate(file string) (*x509.Certificate, error) {
 	return cert, nil
 }
 
-func (c *clientFlags) credential(s streams, r *clientRequest) error {
+func (c *clientFlags) credential(ctx context.Context, s streams, r *clientRequest) error {
 	if (c.user == "") == (c.device == "") {
 		return fmt.Errorf("client credential needs either --username or --device: %w", errUsage)
 	}
@@ -290,12 +290,10 @@ func (c *clientFlags) credential(s streams, r *clientRequest) error {
 		r.Password = strings.TrimRight(string(b), "\r\n")
 		return nil
 	}
-	if !term.IsTerminal(int(s.in.Fd())) {
+	if !prompt.IsTerminal(s.in) {
 		return errors.New("give the password with --password-file, or run this on a terminal")
 	}
-	fmt.Fprint(s.err, "Password (empty for none): ")
-	b, err := term.ReadPassword(int(s.in.Fd()))
-	fmt.Fprintln(s.err)
+	b, err := prompt.Secret(ctx, s.in, s.err, "Password (empty for none): ")
 	r.Password = string(b)
 	return err
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,8 +10,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
-	"golang.org/x/term"
 
+	"kmipd/cmd/internal/prompt"
 	"kmipd/keystore"
 	"kmipd/kmip"
 )
@@ -196,7 +195,7 @@ func (c *objectFlags) delete(ctx context.Context, s streams, r objectRequest) er
 		default:
 			fmt.Fprintln(s.err, "Its value cannot be had back.")
 		}
-		if err := confirm(s); err != nil {
+		if err := confirm(ctx, s); err != nil {
 			return err
 		}
 	}
@@ -214,12 +213,11 @@ func (c *objectFlags) delete(ctx context.Context, s streams, r objectRequest) er
 }
 
 // confirm asks before something is lost. Without a terminal there is nobody to ask.
-func confirm(s streams) error {
-	if !term.IsTerminal(int(s.in.Fd())) {
+func confirm(ctx context.Context, s streams) error {
+	if !prompt.IsTerminal(s.in) {
 		return errors.New("nothing was deleted: give --yes, or run this on a terminal")
 	}
-	fmt.Fprint(s.err, "Delete it? [y/N] ")
-	line, err := bufio.NewReader(s.in).ReadString('\n')
+	line, err := prompt.Line(ctx, s.in, s.err, "Delete it? [y/N] ")
 	if answer := strings.ToLower(strings.TrimSpace(line)); err == nil && (answer == "y" || answer == "yes") {
 		return nil
 	}

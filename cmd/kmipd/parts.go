@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
-	"golang.org/x/term"
 
+	"kmipd/cmd/internal/prompt"
 	"kmipd/hsm"
 	"kmipd/keystore"
 	"kmipd/metadata"
@@ -41,11 +41,9 @@ func (c *config) logWriter(s streams) io.Writer {
 }
 
 // pin reads the PIN from its file or asks for it. The file's last newline does not belong to it.
-func (c *config) pin(s streams) (hsm.PIN, error) {
+func (c *config) pin(ctx context.Context, s streams) (hsm.PIN, error) {
 	if c.TokenPINFile == "-" {
-		fmt.Fprint(s.err, "Token PIN: ")
-		b, err := term.ReadPassword(int(s.in.Fd()))
-		fmt.Fprintln(s.err)
+		b, err := prompt.Secret(ctx, s.in, s.err, "Token PIN: ")
 		if err != nil {
 			return "", fmt.Errorf("asking for the token PIN: %w", err)
 		}
@@ -65,7 +63,7 @@ func (c *config) pin(s streams) (hsm.PIN, error) {
 
 // openToken opens the token. SoftHSM2 reads its configuration from the environment when it is loaded.
 func (c *config) openToken(ctx context.Context, s streams, log zerolog.Logger) (hsm.Token, error) {
-	pin, err := c.pin(s)
+	pin, err := c.pin(ctx, s)
 	if err != nil {
 		return nil, err
 	}
