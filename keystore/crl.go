@@ -286,8 +286,8 @@ func sameEntries(a, b []x509.RevocationListEntry) bool {
 	})
 }
 
-// issueCRLOperation is what the audit trail calls the publication of a list.
-const issueCRLOperation = "issue a revocation list"
+// issueCRL is what the audit trail calls the publication of a list.
+const issueCRL = "issue a revocation list"
 
 // publishCRL signs, stores and shows a CRL. Its number is the time in seconds, so that it goes on rising even when the
 // records are restored from an old backup; within one second it counts.
@@ -313,7 +313,7 @@ func (s *Store) publishCRL(ctx context.Context, a *authority, old *publishedCRL,
 	if err != nil {
 		return err
 	}
-	e := ofServer(issueCRLOperation)
+	e := ofServer(issueCRL)
 	e.Facts = append(e.Facts, fact("authority", a.name), fact("number", p.Number), fact("revoked", strconv.Itoa(len(entries))))
 	if err := s.meta.SetSetting(ctx, crlSetting(a.name), b, true, s.payload(e, nil)); err != nil {
 		return err

@@ -8,12 +8,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"time"
 
-	"kmipd/keystore/audit"
 	"kmipd/kmip"
 	"kmipd/metadata"
 )
@@ -149,30 +146,4 @@ func (s *Store) adoptCRL(ctx context.Context, name string, list *x509.Revocation
 	defer s.cas.mu.Unlock()
 	s.showCRL(name, p)
 	return nil
-}
-
-// revokedSince tells, for who restored a backup, what the files of the trail know that the records do not: the last list of
-// each authority that was published after record seq. Files that cannot be read tell nothing.
-func revokedSince(dir string, seq uint64) string {
-	files, err := audit.List(dir)
-	if err != nil {
-		return ""
-	}
-	lists := map[string]string{}
-	_ = audit.Walk(files, seq, func(entry *metadata.AuditEntry) error {
-		var e audit.Event
-		if json.Unmarshal(entry.Payload, &e) == nil && e.Operation == issueCRLOperation {
-			facts := map[string]string{}
-			for _, f := range e.Facts {
-				facts[f.Name] = f.Value
-			}
-			lists[facts["authority"]] = fmt.Sprintf("authority %s published revocation list %s with %s certificates", facts["authority"], facts["number"], facts["revoked"])
-		}
-		return nil
-	})
-	var out bytes.Buffer
-	for _, name := range slices.Sorted(maps.Keys(lists)) {
-		out.WriteString(". Since then " + lists[name] + ": kmipd ca recover takes them back from a copy of it")
-	}
-	return out.String()
 }

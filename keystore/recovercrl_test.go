@@ -13,8 +13,8 @@ import (
 	"kmipd/kmip"
 )
 
-// Who was revoked after a backup is let in by what was restored, until a list that was published meanwhile is read; the start
-// on an older store says that there was one.
+// Who was revoked after a backup is let in by what was restored, until a list that was published meanwhile is read. The start
+// on an older store is refused, and fsck tells what was lost, and repairs nothing.
 func TestRecoverRevocations(t *testing.T) {
 	b := audited(t)
 	ca := b.root("main")
@@ -31,11 +31,27 @@ func TestRecoverRevocations(t *testing.T) {
 	b.s.Close()
 
 	b.fs, b.db = backup, openRecords(t, backup)
-	err := New(b.db, b.fake, b.policy, b.cfg, zerolog.Nop()).Start(context.Background())
-	if want := "authority main published revocation list " + list.Number.String() + " with 2 certificates"; err == nil || !strings.Contains(err.Error(), want) {
-		t.Errorf("the start: got %v, want %q in it", err, want)
+	s := New(b.db, b.fake, b.policy, b.cfg, zerolog.Nop())
+	if err := s.Start(context.Background()); err == nil || !strings.Contains(err.Error(), "kmipd fsck") {
+		t.Errorf("the start: got %v", err)
+	}
+	rep, err := s.Fsck(context.Background(), false)
+	c.ok(err)
+	lost := strings.Join(rep.Lost, "\n")
+	for _, want := range []string{"the trail ends with record", "Revoke (operation): client alice, " + uid + " changed", later + " created",
+		"authority main, number " + list.Number.String() + ", revoked 2"} {
+		if rep.Clean() || !strings.Contains(lost, want) {
+			t.Errorf("fsck does not tell of %q:\n%s", want, lost)
+		}
+	}
+	objects := b.fake.Len()
+	if _, err := s.Fsck(context.Background(), true); err == nil || b.fake.Len() != objects {
+		t.Errorf("fsck with repair: got %v, and %d of %d token objects are left", err, b.fake.Len(), objects)
 	}
 	c.ok(os.RemoveAll(b.cfg.Audit.Dir))
+	if rep, err := s.Fsck(context.Background(), false); err != nil || len(rep.Lost) > 0 {
+		t.Errorf("without the trail: got %v, %v", rep.Lost, err)
+	}
 	b.start(b.db, b.fake)
 	want := func(what string, cert *x509.Certificate, want bool) {
 		t.Helper()

@@ -3,6 +3,7 @@ package keystore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -97,20 +98,30 @@ type Report struct {
 	Damaged    []string `json:"damaged"`      // what could not be read
 	Drifted    []string `json:"drifted"`      // token objects whose label is not their record's Unique Identifier
 	Flags      []string `json:"flags"`        // keys whose flags on the token are not their record's, with the flags
+	Lost       []string `json:"lost"`         // changes that the audit trail tells of and the records do not have, in words
 	Repaired   []string `json:"repaired"`     // what was done about it
 	Foreign    int      `json:"not_by_kmipd"` // token objects that do not look like kmipd's: left alone
 }
 
 // Clean tells that nothing is wrong.
 func (r *Report) Clean() bool {
-	return len(r.Orphans)+len(r.Missing)+len(r.Duplicates)+r.Broken+len(r.Unsettled)+len(r.Damaged)+len(r.Drifted)+len(r.Flags) == 0
+	return len(r.Orphans)+len(r.Missing)+len(r.Duplicates)+r.Broken+len(r.Unsettled)+len(r.Damaged)+len(r.Drifted)+len(r.Flags)+len(r.Lost) == 0
 }
 
 // Fsck compares token and records both ways. With repair it destroys orphans and broken token objects, settles what is
-// unsettled, and leaves everything that might lose a key to the operator. It wants a store that nobody else is using.
+// unsettled, and leaves everything that might lose a key to the operator; it refuses to when the audit trail tells of later
+// changes than the records have. It wants a store that nobody else is using.
 func (s *Store) Fsck(ctx context.Context, repair bool) (*Report, error) {
 	rep := &Report{Orphans: []string{}, Missing: []string{}, Duplicates: []string{}, Unsettled: []string{},
 		Damaged: []string{}, Drifted: []string{}, Flags: []string{}, Repaired: []string{}}
+	var err error
+	if rep.Lost, err = s.lostChanges(ctx); err != nil {
+		return nil, err
+	}
+	if repair && len(rep.Lost) > 0 {
+		return nil, fmt.Errorf("the records are older than the audit trail in %s: a repair would destroy keys that clients were told of. "+
+			"Put back records and token of one moment, or move the directory away to do without what is lost", s.cfg.Audit.Dir)
+	}
 	if repair {
 		if err := s.settle(ctx); err != nil {
 			return nil, err

@@ -72,7 +72,7 @@ func (k *keeper) join(ctx context.Context) error {
 	last := k.w.Last()
 	if last.Seq > head.Seq {
 		return fmt.Errorf("audit: the files in %s end with record %d, but the record store only with %d: it is older than its audit trail, "+
-			"perhaps restored from a backup. Move the directory away to begin a trail that says so, and keep it%s", k.cfg.Dir, last.Seq, head.Seq, revokedSince(k.cfg.Dir, head.Seq))
+			"perhaps restored from a backup. kmipd fsck lists what it has lost. Move the directory away to begin a trail that says so, and keep it", k.cfg.Dir, last.Seq, head.Seq)
 	}
 	e := ofServer("audit files do not join")
 	e.Outcome = audit.Failure

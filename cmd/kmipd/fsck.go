@@ -62,7 +62,8 @@ func runFsck(ctx context.Context, s streams, args []string) (err error) {
 		}{{"token objects without a record", rep.Orphans}, {"records without their token object", rep.Missing},
 			{"CKA_IDs that stand twice", rep.Duplicates}, {"unsettled operations", rep.Unsettled},
 			{"damaged records", rep.Damaged}, {"token objects with another label", rep.Drifted},
-			{"keys whose flags on the token are not their record's", rep.Flags}, {"repaired", rep.Repaired}} {
+			{"keys whose flags on the token are not their record's", rep.Flags},
+			{"changes that the audit trail tells of and the records do not have", rep.Lost}, {"repaired", rep.Repaired}} {
 			if len(l.list) > 0 {
 				fmt.Fprintf(s.out, "%s:\n  %s\n", l.what, strings.Join(l.list, "\n  "))
 			}
