@@ -191,7 +191,7 @@ func (b *batch) dispatch(ctx context.Context, c *call, it *kmip.RequestBatchItem
 	}
 	if e.limit > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, e.limit)
+		ctx, cancel = within(ctx, e.limit)
 		defer cancel()
 	}
 	if !e.public {

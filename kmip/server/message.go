@@ -43,7 +43,7 @@ func (s *Server) handle(ctx context.Context, p *peer, msg []byte, out *buffer) (
 			keep = false
 		}
 	}()
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.RequestTimeout)
+	ctx, cancel := within(ctx, s.cfg.RequestTimeout)
 	defer cancel()
 	m, err := s.decode(msg, version, now)
 	if err != nil {
