@@ -3,6 +3,7 @@ package hsm
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 
 	p11 "github.com/miekg/pkcs11"
@@ -158,27 +159,24 @@ func HoldMutations(t testing.TB, tok Token) (release func()) {
 // call has had its effect.
 func FailAfter(tok Token, call string, n int, code uint) {
 	d := tok.(*device)
-	d.p11.mu.Lock()
-	defer d.p11.mu.Unlock()
 	every := n == 0
-	d.p11.after = func(name string) p11.Error {
+	var mu sync.Mutex // guards n
+	after := func(name string) p11.Error {
 		if name != call {
 			return 0
 		}
+		mu.Lock()
+		defer mu.Unlock()
 		if n--; n == 0 || every {
 			return p11.Error(code)
 		}
 		return 0
 	}
+	d.p11.after.Store(&after)
 }
 
 // FailNever ends FailAfter.
-func FailNever(tok Token) {
-	d := tok.(*device)
-	d.p11.mu.Lock()
-	defer d.p11.mu.Unlock()
-	d.p11.after = nil
-}
+func FailNever(tok Token) { tok.(*device).p11.after.Store(nil) }
 
 // TryTransport shares a transport key in one of the ways, and destroys it again.
 func TryTransport(tok Token, way string) error {

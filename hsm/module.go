@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"sync"
+	"sync/atomic"
 
 	p11 "github.com/miekg/pkcs11"
 )
@@ -15,12 +16,15 @@ type module struct {
 	native *native
 	health health
 
-	mu       sync.Mutex
-	counters map[string]Counter // guarded by mu
+	mu       sync.Mutex                        // of changes of counters
+	counters atomic.Pointer[map[string]*calls] // by name of the call; the map is replaced, never changed
 
-	// after, when set by a test, may turn the result of a call into a failure. It is called with mu held.
-	after func(call string) p11.Error
+	// after, when set by a test, may turn the result of a call into a failure.
+	after atomic.Pointer[func(call string) p11.Error]
 }
+
+// calls count one kind of call.
+type calls struct{ made, failed atomic.Uint64 }
 
 // handle is a PKCS#11 object handle.
 type handle = p11.ObjectHandle
@@ -36,7 +40,7 @@ func loadModule(path string) (*module, error) {
 		ctx.Destroy()
 		return nil, err
 	}
-	return &module{ctx: ctx, native: n, counters: map[string]Counter{}}, nil
+	return &module{ctx: ctx, native: n}, nil
 }
 
 func (m *module) unload() {
@@ -46,22 +50,17 @@ func (m *module) unload() {
 
 // result counts a call and classifies its error.
 func (m *module) result(call string, err error) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if err == nil && m.after != nil {
-		if code := m.after(call); code != 0 {
+	if after := m.after.Load(); err == nil && after != nil {
+		if code := (*after)(call); code != 0 {
 			err = code
 		}
 	}
-	c := m.counters[call]
-	c.Calls++
-	if err != nil {
-		c.Failures++
-	}
-	m.counters[call] = c
+	c := m.counter(call)
+	c.made.Add(1)
 	if err == nil {
 		return nil
 	}
+	c.failed.Add(1)
 	var code p11.Error
 	if errors.As(err, &code) && code != 0 {
 		return &Error{Kind: judge(call, uint(code)).kind, Call: call, Code: uint(code)}
@@ -77,9 +76,32 @@ func (m *module) code(call string, rv uint) error {
 }
 
 func (m *module) counted() map[string]Counter {
+	out := map[string]Counter{}
+	if known := m.counters.Load(); known != nil {
+		for name, c := range *known {
+			failed := c.failed.Load() // first: there are no more failures than calls
+			out[name] = Counter{Calls: c.made.Load(), Failures: failed}
+		}
+	}
+	return out
+}
+
+// counter takes no lock but for the first call of a kind.
+func (m *module) counter(call string) *calls {
+	if known := m.counters.Load(); known != nil && (*known)[call] != nil {
+		return (*known)[call]
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return maps.Clone(m.counters)
+	more := map[string]*calls{}
+	if known := m.counters.Load(); known != nil {
+		maps.Copy(more, *known)
+	}
+	if more[call] == nil {
+		more[call] = new(calls)
+		m.counters.Store(&more)
+	}
+	return more[call]
 }
 
 // fateOf is the fate of an error of this package; errors that are not a CKR_ code keep the session.
