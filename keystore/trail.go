@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -58,7 +59,7 @@ type trail struct {
 	s   *Store
 	cfg AuditConfig
 
-	queue    chan []byte
+	queue    *recordQueue
 	limits   strangers
 	lost     atomic.Uint64 // records of refusals for which the queue had no room in time
 	exported atomic.Uint64 // the last record that is in a file
@@ -68,8 +69,6 @@ type trail struct {
 	patience time.Duration // of one wait for the record store
 	until    atomic.Int64  // when the end of the trail gives up, in Unix nanoseconds; 0 while it goes on
 
-	mu      sync.RWMutex  // held for reading while a record is put into the queue
-	running bool          // the goroutines run
 	ending  chan struct{} // closed when they are to end
 	flushed chan struct{} // closed when the queue's goroutine has ended
 	kept    chan struct{} // closed when the keeper has ended
@@ -83,16 +82,13 @@ const (
 
 func newTrail(s *Store, cfg AuditConfig) *trail {
 	cfg.complete()
-	return &trail{s: s, cfg: cfg, queue: make(chan []byte, queueLength), news: make(chan struct{}, 1), asked: make(chan chan error), patience: finishTimeout,
+	return &trail{s: s, cfg: cfg, queue: newRecordQueue(), news: make(chan struct{}, 1), asked: make(chan chan error), patience: finishTimeout,
 		limits: strangers{counts: map[string]uint64{}}}
 }
 
 // wake tells the keeper that there are new records.
 func (t *trail) wake() {
-	select {
-	case t.news <- struct{}{}:
-	default:
-	}
+	signal(t.news)
 }
 
 var errTrail = errors.New("the audit trail is not written: its files cannot take more records")
@@ -135,7 +131,7 @@ func (t *trail) put(ctx context.Context, payload []byte, wait bool) error {
 		t.wake()
 		return nil
 	}
-	if queued, err := t.enqueue(ctx, payload); err != nil {
+	if queued, err := t.queue.put(ctx, payload); err != nil {
 		t.lost.Add(1)
 		return unwritable(err)
 	} else if !queued {
@@ -144,54 +140,23 @@ func (t *trail) put(ctx context.Context, payload []byte, wait bool) error {
 	return nil
 }
 
-// enqueue is false without error when nobody works on the queue.
-func (t *trail) enqueue(ctx context.Context, payload []byte) (bool, error) {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	if !t.running {
-		return false, nil
-	}
-	select {
-	case t.queue <- payload:
-		return true, nil
-	default:
-	}
-	select {
-	case t.queue <- payload:
-		return true, nil
-	case <-ctx.Done():
-		return false, ctx.Err()
-	}
-}
-
 // offer takes a record if there is room now.
 func (t *trail) offer(payload []byte) {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	if t.running {
-		select {
-		case t.queue <- payload:
-			return
-		default:
-		}
+	if _, took := t.queue.try(payload); !took {
+		t.lost.Add(1)
 	}
-	t.lost.Add(1)
 }
 
 // note takes a record of the server's own: into the queue, or while nobody works on that, into the store.
 func (t *trail) note(payload []byte) {
 	if t.s.meta == nil {
-		return // a command without the records: the log has it
+		return // a command or a self-test without records: the log has it
 	}
-	t.mu.RLock()
-	running := t.running
-	t.mu.RUnlock()
-	if running {
-		t.offer(payload)
+	if open, took := t.queue.try(payload); open {
+		if !took {
+			t.lost.Add(1)
+		}
 		return
-	}
-	if t.s.meta == nil {
-		return // a self-test of a token alone, without records
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), finishTimeout)
 	defer cancel()
@@ -203,50 +168,39 @@ func (t *trail) note(payload []byte) {
 // start starts the goroutines.
 func (t *trail) start() {
 	t.ending, t.flushed, t.kept = make(chan struct{}), make(chan struct{}), make(chan struct{})
-	t.mu.Lock()
-	t.running = true
-	t.mu.Unlock()
+	t.queue.serve(true)
 	go func() {
 		defer close(t.flushed)
 		t.flush()
 	}()
 }
 
-// flush writes the queue to the chain until the trail ends.
+// flush writes the queue to the chain until the trail ends. A group is written when its first record has waited for groupTime,
+// or when it is large.
 func (t *trail) flush() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		select {
-		case q := <-t.queue:
-			t.write(t.gather(q, timer))
-		case <-t.ending: // nobody puts anything into the queue any more
-			for len(t.queue) > 0 {
-				t.write(t.gather(<-t.queue, timer))
+		case <-t.queue.first:
+			timer.Reset(groupTime)
+			select {
+			case <-timer.C:
+			case <-t.queue.full:
+			case <-t.ending:
 			}
+		case <-t.ending: // nobody puts anything into the queue any more
+			t.writeAll(t.queue.take())
 			return
 		}
+		t.writeAll(t.queue.take())
 	}
 }
 
-// gather waits a moment for more records.
-func (t *trail) gather(first []byte, timer *time.Timer) [][]byte {
-	group := [][]byte{first}
-	timer.Reset(groupTime)
-	for len(group) < groupSize {
-		select {
-		case p := <-t.queue:
-			group = append(group, p)
-			continue
-		case <-timer.C:
-		case <-t.ending:
-			if len(t.queue) > 0 {
-				continue
-			}
-		}
-		break
+func (t *trail) writeAll(records [][]byte) {
+	for group := range slices.Chunk(records, groupSize) {
+		t.write(group)
 	}
-	return group
 }
 
 // write commits a group. Only the end of the store ends the attempts, or that of the trail and of its patience.

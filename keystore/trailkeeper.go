@@ -379,11 +379,7 @@ func (k *keeper) close(ctx context.Context) {
 
 // end ends the goroutines, after everything that makes records. Records that the store does not take within patience are lost.
 func (t *trail) end() {
-	t.mu.Lock()
-	was := t.running
-	t.running = false
-	t.mu.Unlock()
-	if !was {
+	if !t.queue.serve(false) {
 		return
 	}
 	t.until.Store(time.Now().Add(t.patience).UnixNano())
