@@ -45,19 +45,37 @@ func (d *device) Flags(ctx context.Context, ref Ref) (flags Flags, err error) {
 		if err != nil {
 			return err
 		}
-		v, err := w.p11.attributes(w.s, h, p11.CKA_PRIVATE, p11.CKA_SENSITIVE, p11.CKA_ALWAYS_SENSITIVE, p11.CKA_EXTRACTABLE,
-			p11.CKA_NEVER_EXTRACTABLE, p11.CKA_LOCAL)
+		flags, err = w.flags(h)
+		return err
+	})
+	return flags, err
+}
+
+// NamedFlags implements NamedKeys.
+func (d *device) NamedFlags(ctx context.Context, name KeyName) (flags Flags, err error) {
+	err = d.run(ctx, true, func(w *work) error {
+		_, h, err := w.named(name, ClassPrivateKey)
 		if err != nil {
 			return err
 		}
-		for i, f := range []*Flag{&flags.Private, &flags.Sensitive, &flags.AlwaysSensitive, &flags.Extractable, &flags.NeverExtractable, &flags.Local} {
-			if len(v[i]) == 1 {
-				*f = FlagOf(v[i][0] != 0)
-			}
-		}
-		return nil
+		flags, err = w.flags(h)
+		return err
 	})
 	return flags, err
+}
+
+func (w *work) flags(h handle) (flags Flags, err error) {
+	v, err := w.p11.attributes(w.s, h, p11.CKA_PRIVATE, p11.CKA_SENSITIVE, p11.CKA_ALWAYS_SENSITIVE, p11.CKA_EXTRACTABLE,
+		p11.CKA_NEVER_EXTRACTABLE, p11.CKA_LOCAL)
+	if err != nil {
+		return flags, err
+	}
+	for i, f := range []*Flag{&flags.Private, &flags.Sensitive, &flags.AlwaysSensitive, &flags.Extractable, &flags.NeverExtractable, &flags.Local} {
+		if len(v[i]) == 1 {
+			*f = FlagOf(v[i][0] != 0)
+		}
+	}
+	return flags, nil
 }
 
 // Logins implements Token.

@@ -27,6 +27,8 @@ type NamedKeys interface {
 	// the sessions. Errors: ErrNotFound, ErrExists when several keys have the name, ErrInvalidKey when the key may not
 	// sign, ErrUnsupported for other types than RSA and EC.
 	NamedSigner(ctx context.Context, name KeyName, public crypto.PublicKey) (crypto.Signer, error)
+	// NamedFlags reads what the token says of the private key of that name now.
+	NamedFlags(ctx context.Context, name KeyName) (Flags, error)
 	// NamedPublicKey is the public half of that name as DER SubjectPublicKeyInfo.
 	NamedPublicKey(ctx context.Context, name KeyName) ([]byte, error)
 	// GenerateNamedPair makes a key pair for signatures that cannot leave the token, and returns its CKA_ID and public half

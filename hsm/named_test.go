@@ -91,6 +91,10 @@ func TestNamedKeys(t *testing.T) {
 			if got, err := named.NamedPublicKey(t.Context(), name); err != nil || string(got) != string(spki) {
 				t.Errorf("public key of %+v: %v", name, err)
 			}
+			want := hsm.Flags{Private: hsm.FlagTrue, Sensitive: hsm.FlagTrue, AlwaysSensitive: hsm.FlagTrue, Extractable: hsm.FlagFalse, NeverExtractable: hsm.FlagTrue, Local: hsm.FlagTrue}
+			if got, err := named.NamedFlags(t.Context(), name); err != nil || got != want {
+				t.Errorf("flags of %+v: got %+v, %v", name, got, err)
+			}
 			cert, pool := tlsCertificate(t, named, name, spki)
 			for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 				for trouble, strike := range map[string]func(){

@@ -23,6 +23,8 @@ type Drift struct {
 	UID   string    `json:"unique_identifier"`
 	Flags []string  `json:"flags"` // such as "CKA_EXTRACTABLE is true"
 	At    time.Time `json:"at"`
+
+	serverKey bool // UID is the name of a ServerKey
 }
 
 // drifts are the keys known to have drifted.
@@ -112,7 +114,20 @@ func (d *drifts) note(uid string, id hsm.TokenID, flags []string, at time.Time) 
 		return false
 	}
 	delete(d.clean, id)
-	d.known[uid] = Drift{uid, flags, at}
+	d.known[uid] = Drift{UID: uid, Flags: flags, At: at}
+	return !had
+}
+
+// noteServerKey is note for a ServerKey.
+func (d *drifts) noteServerKey(name string, flags []string, at time.Time) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, had := d.known[name]
+	if len(flags) == 0 {
+		delete(d.known, name)
+		return false
+	}
+	d.known[name] = Drift{UID: name, Flags: flags, At: at, serverKey: true}
 	return !had
 }
 
@@ -219,6 +234,9 @@ func (s *Store) compareAll(ctx context.Context) {
 	s.drift.setCompared()
 	// A key that was destroyed since is nobody's risk any more. One that is missing on the token stays.
 	for _, d := range s.drift.list() {
+		if d.serverKey {
+			continue
+		}
 		if rec, err := s.meta.Get(ctx, d.UID); isNotFound(err) || err == nil && rec.Phase != metadata.PhaseLive {
 			s.drift.drop(d.UID)
 		}

@@ -4,9 +4,6 @@ import (
 	"context"
 	"crypto/x509"
 	"slices"
-	"time"
-
-	"kmipd/hsm"
 )
 
 // Revoked tells whether a certificate that one of the server's own authorities issued is revoked, from the entry that
@@ -34,18 +31,4 @@ func (s *Store) Revoked(ctx context.Context, cert, issuer *x509.Certificate) (kn
 	}
 	o := object{rec}
 	return true, o.Owner == caOwner && !o.get(attrRevoked).IsZero(), nil
-}
-
-// mechanismsTimeout bounds the wait of a handshake for the self-test of a token that came back.
-const mechanismsTimeout = 10 * time.Second
-
-// CheckMechanisms is nil when self-tests let all the mechanisms of the token be used now: for the one use of the token that
-// is not the keystore's, the signatures of TLS handshakes.
-func (s *Store) CheckMechanisms(mechs ...hsm.Mechanism) error {
-	if s.guard == nil {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), mechanismsTimeout)
-	defer cancel()
-	return s.guard.Ready(ctx, mechs...)
 }

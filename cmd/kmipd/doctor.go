@@ -11,6 +11,7 @@ import (
 	"kmipd/fips"
 	"kmipd/fips/revocation"
 	"kmipd/hsm"
+	"kmipd/keystore"
 )
 
 // runDoctor checks one thing after the other and goes on after a failure, so that one run tells everything.
@@ -126,7 +127,7 @@ func (d *doctor) token(ctx context.Context, c *source, measure bool) {
 	d.check("key wrapping", capability(cap.KW || cap.KWP))
 	for _, l := range c.listeners() {
 		if id, err := c.identity(l); err == nil && isTokenKey(l.Key) { // problems of the files are told already
-			d.check("TLS key "+l.Key, id.openKey(ctx, token, func(...hsm.Mechanism) error { return nil }))
+			d.check("TLS key "+l.Key, id.openKey(ctx, token, func(*keystore.ServerKey, ...hsm.Mechanism) error { return nil }))
 		}
 	}
 	if !measure {

@@ -89,13 +89,7 @@ func (c *source) serve(ctx context.Context, s streams, ready func([]bound)) (err
 	}
 	var guard atomic.Pointer[keystore.Store] // which comes after the keys, and then watches over them
 	for _, id := range ids {
-		err := id.openKey(ctx, token, func(mechs ...hsm.Mechanism) error {
-			if keys := guard.Load(); keys != nil {
-				return keys.CheckMechanisms(mechs...)
-			}
-			return nil
-		})
-		if err != nil {
+		if err := id.openKey(ctx, token, checkedBy(&guard)); err != nil {
 			return err
 		}
 	}

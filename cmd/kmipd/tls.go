@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -157,8 +158,9 @@ func readCertificates(file string) ([]*x509.Certificate, error) {
 	return parseAll(ders)
 }
 
-// openKey fetches the key on the token, and refuses one that is not the certificate's. check is asked before each signature.
-func (id *identity) openKey(ctx context.Context, token hsm.Token, check func(...hsm.Mechanism) error) error {
+// openKey fetches the key on the token, and refuses one that is not the certificate's. check is asked before and after each
+// signature.
+func (id *identity) openKey(ctx context.Context, token hsm.Token, check keyCheck) error {
 	if !isTokenKey(id.Key) {
 		return nil
 	}
@@ -180,8 +182,26 @@ func (id *identity) openKey(ctx context.Context, token hsm.Token, check func(...
 	if err := proveKey(signer, id.cert.Leaf); err != nil {
 		return id.problem(fmt.Errorf("tls_key: the key on the token does not belong to tls_certificate: %w", err))
 	}
-	id.cert.PrivateKey = hsm.GuardedSigner(signer, check)
+	key := &keystore.ServerKey{Name: fmt.Sprintf("the key of the certificate of listener %q", id.Name),
+		Read: func(ctx context.Context) (hsm.Flags, error) { return keys.NamedFlags(ctx, name.KeyName) }}
+	if key.Flags, err = key.Read(ctx); err != nil {
+		return id.problem(fmt.Errorf("tls_key: reading the key's flags: %w", err))
+	}
+	id.cert.PrivateKey = hsm.GuardedSigner(signer, func(mechs ...hsm.Mechanism) error { return check(key, mechs...) })
 	return nil
+}
+
+// keyCheck tells whether a key may sign a handshake now.
+type keyCheck func(*keystore.ServerKey, ...hsm.Mechanism) error
+
+// checkedBy asks the keystore, once there is one: it comes after the keys.
+func checkedBy(keys *atomic.Pointer[keystore.Store]) keyCheck {
+	return func(k *keystore.ServerKey, mechs ...hsm.Mechanism) error {
+		if s := keys.Load(); s != nil {
+			return s.CheckServerKey(k, mechs...)
+		}
+		return nil
+	}
 }
 
 // proveKey has the key sign something that the certificate must verify. RSA signs by PSS, as handshakes of TLS 1.3 do, and by
