@@ -155,6 +155,15 @@ func HoldMutations(t testing.TB, tok Token) (release func()) {
 	return unlock
 }
 
+// InUse tells whether a call is under way.
+func InUse(tok Token) bool {
+	unlock, free := tok.(*device).gate.try(true)
+	if free {
+		unlock()
+	}
+	return !free
+}
+
 // FailAfter turns the success of the n-th call of a function from now on, or with n 0 of every call, into a failure. The
 // call has had its effect.
 func FailAfter(tok Token, call string, n int, code uint) {

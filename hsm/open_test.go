@@ -125,14 +125,12 @@ func TestReopen(t *testing.T) {
 // TestCloseInTime checks that Close gives up with its context while a call holds on, and that no new call starts then.
 func TestCloseInTime(t *testing.T) {
 	tok := hsmtest.NewSoftHSM(t)
-	started, done := make(chan struct{}), make(chan error)
+	done := make(chan error, 1)
 	release := hsm.HoldMutations(t, tok)
-	go func() {
-		close(started)
-		done <- tok.GenerateKey(context.Background(), aes256())
-	}()
-	<-started
-	time.Sleep(50 * time.Millisecond)
+	go func() { done <- tok.GenerateKey(context.Background(), aes256()) }()
+	for !hsm.InUse(tok) {
+		time.Sleep(time.Millisecond)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	if err := tok.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
