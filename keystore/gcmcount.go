@@ -12,9 +12,12 @@ import (
 	"kmipd/metadata"
 )
 
-// gcmStep is how many encryptions are taken from a key's allowance in one write. What a restart finds unused of them is
-// forfeited: with 2^32 allowed, a key survives 4096 restarts.
-const gcmStep = 1 << 20
+// How many encryptions are taken from a key's allowance in one write: few at first, then many. What a restart finds unused of them
+// is forfeited: with 2^32 allowed, a key that is used little survives a million restarts, and one that is used much 4096.
+const (
+	gcmFirst = 1 << 12
+	gcmStep  = 1 << 20
+)
 
 // maxGCMKeys bounds the memory of gcmCounts.
 const maxGCMKeys = 1 << 16
@@ -92,15 +95,19 @@ func (s *Store) reserveGCM(ctx context.Context, c *gcmCount, id hsm.TokenID) err
 	if err != nil && !isNotFound(err) {
 		return err
 	}
+	step := uint64(gcmStep)
+	if c.saved == 0 {
+		step = gcmFirst
+	}
 	var end uint64
 	if len(b) == 8 {
 		end = binary.BigEndian.Uint64(b)
 	}
 	e := ofServer("count GCM encryptions")
-	e.Facts = append(e.Facts, fact("token object", id.String()), fact("up to", strconv.FormatUint(end+gcmStep, 10)))
-	if err := s.meta.SetSetting(ctx, name, binary.BigEndian.AppendUint64(nil, end+gcmStep), true, s.payload(e, nil)); err != nil {
+	e.Facts = append(e.Facts, fact("token object", id.String()), fact("up to", strconv.FormatUint(end+step, 10)))
+	if err := s.meta.SetSetting(ctx, name, binary.BigEndian.AppendUint64(nil, end+step), true, s.payload(e, nil)); err != nil {
 		return err
 	}
-	c.used, c.saved = end, end+gcmStep
+	c.used, c.saved = end, end+step
 	return nil
 }
