@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"kmipd/keystore/audit"
@@ -83,9 +85,21 @@ func (s *Store) closeBox(ctx context.Context, client string) error {
 	return s.dequeue(ctx, keys)
 }
 
+// hostPort is the part of an endpoint's address that is dialled, "" when the address is none.
+func hostPort(address string) string {
+	if !strings.HasPrefix(address, "https://") {
+		return address
+	}
+	u, err := url.Parse(address)
+	if err != nil || u.User != nil || u.Fragment != "" {
+		return ""
+	}
+	return u.Host
+}
+
 func checkEndpoint(e *metadata.Endpoint) error {
-	if host, port, err := net.SplitHostPort(e.Address); err != nil || host == "" || port == "" {
-		return fmt.Errorf("endpoint: %q is not HOST:PORT", e.Address)
+	if host, port, err := net.SplitHostPort(hostPort(e.Address)); err != nil || host == "" || port == "" {
+		return fmt.Errorf("endpoint: %q is neither HOST:PORT nor https://HOST:PORT/PATH", e.Address)
 	}
 	if !x509.NewCertPool().AppendCertsFromPEM([]byte(e.CA)) {
 		return errors.New("endpoint: the authority is not a PEM certificate")

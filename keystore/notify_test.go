@@ -423,6 +423,18 @@ func TestEndpointChecks(t *testing.T) {
 	if b.s.SetEndpoint(ctx, "nobody", &good) == nil {
 		t.Error("an endpoint of nobody was taken")
 	}
+	for _, address := range []string{"https://host:1", "https://[::1]:1/kmip"} {
+		e := good
+		e.Address = address
+		c.ok(b.s.SetEndpoint(ctx, "a", &e))
+	}
+	for _, address := range []string{"https://host", "https://user@host:1", "http://host:1", "https://host:1/#x", "https://"} {
+		e := good
+		e.Address = address
+		if b.s.SetEndpoint(ctx, "a", &e) == nil {
+			t.Errorf("the address %q was taken", address)
+		}
+	}
 	c.ok(b.s.SetEndpoint(ctx, "a", &good))
 	// Without a courier the messages wait.
 	key := c.aes()

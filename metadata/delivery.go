@@ -8,7 +8,7 @@ import (
 
 // Endpoint is where a client takes messages of the server (KMIP 1.4 section 5).
 type Endpoint struct {
-	Address    string       `json:"address"`               // host:port
+	Address    string       `json:"address"`               // HOST:PORT or https://HOST:PORT/PATH
 	CA         string       `json:"ca"`                    // PEM: authorities of the endpoint's certificate
 	ServerName string       `json:"server_name,omitempty"` // in the certificate, when it is not the host
 	Version    kmip.Version `json:"version"`               // of the messages

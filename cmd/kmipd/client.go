@@ -140,7 +140,7 @@ func runClient(ctx context.Context, s streams, args []string) error {
 	f.StringArrayVar(&c.certs, "certificate", nil, "PEM file of a client certificate")
 	f.StringVar(&c.subject, "subject", "", "whole subject of the client's certificates, as RFC 2253 has it")
 	f.StringVar(&c.ca, "ca", "", "PEM file of the authority under which --subject holds, or of the endpoint's certificate")
-	f.StringVar(&c.ep.address, "address", "", "endpoint: address and port to which the server sends Notify and Put")
+	f.StringVar(&c.ep.address, "address", "", "endpoint: address and port to which the server sends Notify and Put, or https://HOST:PORT/PATH")
 	f.StringVar(&c.ep.serverName, "server-name", "", "endpoint: name in its certificate, when that is not the host")
 	f.StringVar(&c.ep.version, "kmip-version", "1.4", "endpoint: protocol version of the messages")
 	f.StringVar(&c.ep.notify, "notify", keystore.NotifyOthers, "endpoint: changes to tell: others (not by the owner's requests), all, none")

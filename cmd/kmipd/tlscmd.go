@@ -265,6 +265,7 @@ func sameFile(a, b string) bool {
 type listenerSummary struct {
 	Name         string   `json:"name"`
 	Listen       string   `json:"listen"`
+	Transport    string   `json:"transport"`
 	Policy       string   `json:"policy"`
 	Certificates []string `json:"certificate_chain_sha256"`
 	KeyOnToken   bool     `json:"key_on_token"`
@@ -274,7 +275,7 @@ type listenerSummary struct {
 
 // summary is what a listener allows.
 func (id *identity) summary() listenerSummary {
-	s := listenerSummary{Name: id.Name, Listen: id.Listen, Policy: id.rules.String(), KeyOnToken: isTokenKey(id.Key), RevocationBy: id.modeName(),
+	s := listenerSummary{Name: id.Name, Listen: id.Listen, Transport: id.Transport, Policy: id.rules.String(), KeyOnToken: isTokenKey(id.Key), RevocationBy: id.modeName(),
 		TLSSummary: id.rules.Summary()}
 	for _, der := range id.cert.Certificate {
 		sum := sha256.Sum256(der)

@@ -1,5 +1,5 @@
 // Package notifier carries the server's messages to clients' endpoints: Notify, Put, Query and Discover Versions (KMIP 1.4
-// section 5), over TLS, with the server as TLS client. It keeps no connections and no state: what to send, and when to try
+// section 5), over TLS or HTTPS, with the server as client. It keeps no connections and no state: what to send, and when to try
 // again, is its caller's business.
 package notifier
 
@@ -17,7 +17,7 @@ import (
 
 // Endpoint is where a client takes messages of the server.
 type Endpoint struct {
-	Address    string       // host:port
+	Address    string       // HOST:PORT, or https://HOST:PORT/PATH for KMIP over HTTPS, in TTLV
 	CA         string       // PEM: authorities of the endpoint's certificate
 	ServerName string       // in the certificate, when it is not the host
 	Version    kmip.Version // of the messages

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"encoding/binary"
 	"io"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -118,6 +119,36 @@ func TestCarry(t *testing.T) {
 			checkMessage(t, <-r.messages)
 		})
 	}
+}
+
+// An endpoint over HTTPS gets the same message, as the body of a request.
+func TestCarryOverHTTPS(t *testing.T) {
+	clients, servers := tlstest.New(t), tlstest.New(t)
+	config := clients.Server()
+	config.ClientCAs, config.ClientAuth = servers.Pool(), tls.RequireAndVerifyClientCert
+	l, err := tls.Listen("tcp", "127.0.0.1:0", config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	messages := make(chan []byte, 1)
+	endpointServer := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil || r.Method != http.MethodPost || r.URL.Path != "/take" || r.TLS.PeerCertificates[0].Subject.CommonName != "kmipd" {
+			t.Errorf("got %s %s, %v", r.Method, r.URL, err)
+		}
+		messages <- body
+		w.Header().Set("Content-Type", "application/octet-stream")
+		_, _ = w.Write(answerOf(kmip.ResultStatusSuccess, 0))
+	})}
+	go func() { _ = endpointServer.Serve(l) }()
+	t.Cleanup(func() { _ = endpointServer.Close() })
+	courier := &Courier{Certificates: servers.Client("kmipd").Certificates}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if _, answered, err := courier.Carry(ctx, endpoint(t, clients, "https://"+l.Addr().String()+"/take"), kmip.OperationNotify, payload()); !answered || err != nil {
+		t.Fatalf("got %t, %v", answered, err)
+	}
+	checkMessage(t, <-messages)
 }
 
 // checkMessage: a request message of one item without the header fields that Notify and Put must not have.
