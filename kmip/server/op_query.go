@@ -35,7 +35,7 @@ var opQuery = row[kmip.QueryRequest, kmip.QueryResponse]{
 			return nil, err
 		}
 		d.Asynchronous = c.srv.cfg.Jobs != nil
-		if !d.OnlyQuery {
+		if !d.OnlyQuery && len(c.srv.profiles) > 0 {
 			d.Profiles = append(slices.Clone(d.Profiles), c.srv.profiles...)
 		}
 		resp := &kmip.QueryResponse{}

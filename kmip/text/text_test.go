@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -192,6 +193,35 @@ func TestPartIsKept(t *testing.T) {
 		}
 		if it, err := ttlv.Parse(out[16:56], limits); err != nil || it.Tag != 0x420069 {
 			t.Errorf("%s: %x, %v", e, out[16:56], err)
+		}
+	}
+}
+
+// No value makes the readers work out of proportion: lists of masks are bounded, and what is long is not copied.
+func TestLongValues(t *testing.T) {
+	many := strings.Repeat("1|", 1<<20)
+	lim := ttlv.Limits{MaxSize: 1 << 22, MaxDepth: 6, MaxItems: 40}
+	for _, tc := range []struct{ typ, tag, want string }{
+		{"Integer", "CryptographicUsageMask", "mask is too long"}, {"Integer", "BatchCount", "number is too long"},
+		{"Enumeration", "ObjectType", "Enumeration has an unknown name"}, {"Interval", "Offset", "number is too long"},
+		{"LongInteger", "UsageLimitsCount", "number is too long"}, {"Boolean", "BatchOrderOption", "neither true nor false"},
+		{"DateTime", "ArchiveDate", "not of the form"}, {"ByteString", "MACSignature", "not hexadecimal"},
+	} {
+		for e, text := range map[Encoding]string{
+			XML:  `<` + tc.tag + ` type="` + tc.typ + `" value="` + many + `"/>`,
+			JSON: `{"tag":"` + tc.tag + `","type":"` + tc.typ + `","value":"` + many + `"}`,
+		} {
+			msg, dst := []byte(text), make([]byte, 0, e.DecodedSize(len(text), lim))
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			_, err := e.Decode(dst, msg, lim)
+			runtime.ReadMemStats(&after)
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("%s, %s: got %v, want %q", e, tc.typ, err, tc.want)
+			}
+			if n := after.TotalAlloc - before.TotalAlloc; n > 1<<16 {
+				t.Errorf("%s, %s: %d octets were allocated", e, tc.typ, n)
+			}
 		}
 	}
 }

@@ -104,6 +104,9 @@ func (d *decoder) leaf(tag ttlv.Tag, typ ttlv.Type, text []byte, in *scope) erro
 // name notes the Attribute Name of a structure.
 func (s *scope) name(text []byte) {
 	s.attribute = ""
+	if len(text) > most {
+		return
+	}
 	if tag, ok := kmip.TagByName(string(text)); ok {
 		s.attribute = kmip.TagEnum(tag)
 	}
@@ -149,8 +152,11 @@ func hexadecimal(text []byte, bits int) (n uint64, reason string, ok bool) {
 	return n, "", true
 }
 
-// most bounds a number that is copied out of a message; with more digits it begins with useless zeros.
+// most bounds a number or name that is copied out of a message; with more digits a number begins with useless zeros.
 const most = 64
+
+// longestMask bounds the text of a mask: all names of one have less.
+const longestMask = 4096
 
 // signed reads a decimal or hexadecimal number as two's complement.
 func signed(text []byte, bits int) (uint64, string) {
@@ -190,6 +196,9 @@ func integer(enum string, text []byte) (uint64, string) {
 	}
 	if n, reason := signed(text, 32); reason == "" {
 		return n, ""
+	}
+	if len(text) > longestMask {
+		return 0, "mask is too long"
 	}
 	var mask uint64
 	parts := bytes.FieldsFunc(text, func(r rune) bool { return r == '|' || r == ' ' || r == '\t' || r == '\n' || r == '\r' })
