@@ -106,8 +106,9 @@ var byteOrderMark = []byte("\ufeff")
 
 // DecodedSize is the most that Decode appends for a text of n octets.
 func (e Encoding) DecodedSize(n int, lim ttlv.Limits) int {
-	// The shortest items are <D/> in XML, of which 8 octets become, and longer ones grow less. The last may be cut off.
-	return min(2*n+ttlv.HeaderSize, lim.MaxSize)
+	// The shortest items are <D/> in XML, of which 8 octets become, and longer ones grow less. Those that do not end, at most
+	// one of each depth, can be <D>, of which 8 octets become, too.
+	return min(2*n+2*lim.MaxDepth, lim.MaxSize)
 }
 
 // decoder reads one message.

@@ -181,6 +181,21 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// Each part of a mask costs memory while it is read: there are not more of them than a mask has use for.
+func TestLongMasks(t *testing.T) {
+	for e, text := range map[Encoding]string{
+		XML:  `<CryptographicUsageMask type="Integer" value="%s"/>`,
+		JSON: `{"tag":"CryptographicUsageMask","type":"Integer","value":"%s"}`,
+	} {
+		if _, err := decode(t, e, strings.Replace(text, "%s", strings.Repeat("Encrypt|", 512), 1)); err != nil {
+			t.Errorf("%s: %v", e, err)
+		}
+		if _, err := decode(t, e, strings.Replace(text, "%s", strings.Repeat("Encrypt|", 513), 1)); err == nil || !strings.Contains(err.Error(), "too long") {
+			t.Errorf("%s: got %v", e, err)
+		}
+	}
+}
+
 // What is decoded of a message that is broken further on has the version in it, which the answer needs.
 func TestPartIsKept(t *testing.T) {
 	for e, text := range map[Encoding]string{

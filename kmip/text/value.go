@@ -120,11 +120,11 @@ func (s *scope) enumOf(tag ttlv.Tag) string {
 	return kmip.TagEnum(tag)
 }
 
-// octets reads hexadecimal in place. A Big Integer may have the prefix of numbers; JSON numbers are told by their sign or by
-// a length that hexadecimal ones do not have.
+// octets reads hexadecimal in place. A Big Integer may have the prefix of numbers.
 func octets(typ ttlv.Type, text []byte) ([]byte, string) {
+	text = bytes.TrimSpace(text) // as of all values but texts: xsd:hexBinary collapses white space
 	if typ == ttlv.BigInteger {
-		text = bytes.TrimPrefix(bytes.TrimSpace(text), []byte("0x"))
+		text = bytes.TrimPrefix(text, []byte("0x"))
 		if len(text) == 0 || len(text)%16 != 0 {
 			return nil, "length of the Big Integer is not a multiple of 8 octets"
 		}
