@@ -154,12 +154,12 @@ func (w *web) wait() error {
 		return err
 	}
 	if w.in == nil {
-		w.in = getBuffer(2 * maxHead)
-	}
-	if len(w.in.b) == 0 {
-		if err := w.fill(); err != nil {
+		var first [1]byte // no buffer while there is nothing to put into it
+		if _, err := io.ReadFull(w.c.tls, first[:]); err != nil {
 			return err
 		}
+		w.in = getBuffer(2 * maxHead)
+		w.in.b = append(w.in.b, first[0])
 	}
 	return w.c.idle(w.c.srv.cfg.ReadTimeout)
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -354,6 +355,18 @@ func TestSlowHTTPClients(t *testing.T) {
 	idle.send(t, msg)
 	idle.answer(t, text.JSON).want(t, 0, 0)
 	wantEnd(t, idle)
+}
+
+// A connection that waits holds no buffer.
+func TestIdleHTTPHasNoBuffer(t *testing.T) {
+	s := newSite(t, overHTTPS, func(c *Config) { c.IdleTimeout = 10 * time.Millisecond })
+	near, far := net.Pipe()
+	defer func() { _, _ = near.Close(), far.Close() }()
+	w := &web{c: newConn(s.Server, s.doors[""], near)}
+	var timeout net.Error
+	if err := w.wait(); !errors.As(err, &timeout) || !timeout.Timeout() || w.in != nil {
+		t.Errorf("got %v, %v", err, w.in)
+	}
 }
 
 // A listener for both tells them apart; one without HTTP answers HTTP as any other nonsense (TestFrames).
