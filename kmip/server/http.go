@@ -183,17 +183,17 @@ func (w *web) use(n int) {
 
 // head reads to the empty line that ends request line and fields. It shares the memory of the buffer.
 func (w *web) head() ([]byte, error) {
-	for seen := 0; ; {
+	for seen, empty := 0, 0; ; {
 		// A robust server goes over an empty line before the request (RFC 9112 section 2.2).
-		for len(w.in.b) > 0 && (w.in.b[0] == '\r' || w.in.b[0] == '\n') {
-			w.use(1)
-			seen = 0
+		if n := len(w.in.b) - len(bytes.TrimLeft(w.in.b, "\r\n")); n > 0 {
+			w.use(n)
+			empty += n
 		}
 		n := headEnd(w.in.b, seen)
 		if n > 0 && n <= maxHead {
 			return w.in.b[:n], nil
 		}
-		if seen = len(w.in.b); n > 0 || seen > maxHead {
+		if seen = len(w.in.b); n > 0 || empty+seen > maxHead {
 			return nil, badRequest(http.StatusRequestHeaderFieldsTooLarge, "request line and fields are too long")
 		}
 		if err := w.fill(); err != nil {
@@ -228,6 +228,11 @@ func parseHead(head []byte, limit int) (*request, error) {
 		return r, badRequest(http.StatusHTTPVersionNotSupported, "HTTP/1.0 and HTTP/1.1 are spoken")
 	case h.ProtoMinor == 0:
 		r.version = "HTTP/1.0"
+		// net/http does not look at the field in this version, and a proxy may: whose body it is must be beyond doubt
+		// (RFC 9112 section 6.1).
+		if bytes.Contains(bytes.ToLower(head), []byte("\ntransfer-encoding:")) {
+			return r, badRequest(http.StatusBadRequest, "HTTP/1.0 has no Transfer-Encoding")
+		}
 	case h.Host == "":
 		return r, badRequest(http.StatusBadRequest, "field Host is missing")
 	}

@@ -194,6 +194,8 @@ func TestHTTPRefusals(t *testing.T) {
 		{"TTLV", string(one(kmip.V1_2, kmip.OperationCreate, createAES()).encode()) + "\r\n\r\n", 400},
 		{"long field", instead("Host", "X: "+strings.Repeat("x", 2*maxHead)+"\r\nHost"), 431},
 		{"many fields", instead("Host", strings.Repeat("X: y\r\n", maxHead/6)+"Host"), 431},
+		{"chunked in 1.0", strings.Replace(instead(length, length+"transfer-encoding: chunked\r\n"), "HTTP/1.1", "HTTP/1.0", 1), 400},
+		{"empty lines", strings.Repeat("\r\n", maxHead) + "POST", 431},
 		{"endless line", strings.Repeat("x", 2*maxHead), 431},
 	}
 	for _, tc := range cases {
