@@ -62,18 +62,18 @@ func (s *Store) ask(ctx context.Context, client string, op kmip.Operation, paylo
 	if err != nil {
 		return ttlv.Item{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, carryTime)
+	sending, cancel := context.WithTimeout(ctx, carryTime)
 	defer cancel()
-	answer, _, err := s.cfg.Courier.Carry(ctx, *e, op, b)
+	answer, _, err := s.cfg.Courier.Carry(sending, *e, op, b)
 	if err == nil && answer.Type != ttlv.Structure {
 		err = fmt.Errorf("the endpoint answers %s without a payload", op)
 	}
-	if err != nil {
-		return ttlv.Item{}, err
-	}
 	asked := ofAdministrator("client ask", fact("request", op.String()))
 	asked.Client = client
-	return answer, s.Record(ctx, asked)
+	if err != nil {
+		asked, answer = failure(asked, err), ttlv.Item{}
+	}
+	return answer, errors.Join(err, s.Record(ctx, asked))
 }
 
 // endpointOf is the endpoint of a client; an error when it has none.

@@ -78,6 +78,15 @@ func TestQueryEndpointRefused(t *testing.T) {
 	if err := query(); err == nil || !strings.Contains(err.Error(), "connection refused") {
 		t.Errorf("got %v", err)
 	}
+	asked := 0 // what went out, or was to, is in the trail, however it ended
+	for _, e := range b.events() {
+		if e.Operation == "client ask" && e.Client == "a" && e.Outcome == audit.Failure {
+			asked++
+		}
+	}
+	if asked != 3 {
+		t.Errorf("the trail tells of %d requests that failed, want 3", asked)
+	}
 	if err := b.s.SetEndpoint(ctx, "a", nil); err != nil {
 		t.Fatal(err)
 	}
