@@ -538,6 +538,34 @@ func TestPairsByEachOperation(t *testing.T) {
 	}
 }
 
+// A mechanism that is blocked tests no pair: what it computes wrong is known, and no reason for the error state.
+func TestPairsByNoBlockedMechanism(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		caps hsm.Capabilities
+		want hsm.PairCount
+	}{
+		{"another one is there", hsm.Capabilities{PKCS1v15Sign: true, PSS: []hsm.Hash{hsm.SHA256}}, hsm.PairCount{Tested: 1}},
+		{"the only one", hsm.Capabilities{PKCS1v15Sign: true}, hsm.PairCount{Untested: 1}},
+	} {
+		c.caps.RSABits, c.caps.Transport = []int{2048}, "create-object"
+		fake := hsmtest.NewFake(hsmtest.Options{Capabilities: &c.caps})
+		g := hsm.NewGuard(fake, hsm.GuardConfig{Pairs: true})
+		fake.Tell(hsmtest.Lie{Method: "Sign", Mechanism: hsm.MechanismPKCS1Sign})
+		selfTest(t, g)
+		if err := g.Check(hsm.MechanismPKCS1Sign); !errors.Is(err, hsm.ErrBlocked) {
+			t.Fatalf("%s: got %v, want ErrBlocked", c.name, err)
+		}
+		private := hsm.KeySpec{ID: hsm.NewTokenID(), Label: "p", Type: hsm.KeyRSA, Bits: 2048, Usage: hsm.UsageSign}
+		public := private
+		public.ID, public.Usage = hsm.NewTokenID(), hsm.UsageVerify
+		_, err := g.GenerateKeyPair(t.Context(), hsm.PairSpec{Private: private, Public: public})
+		if got := g.Status(); err != nil || got.Pairs != c.want || got.ErrorState != nil {
+			t.Errorf("%s: %+v, error state %+v, %v, want %+v", c.name, got.Pairs, got.ErrorState, err, c.want)
+		}
+	}
+}
+
 func BenchmarkSelfTestSoftHSM(b *testing.B) {
 	g := hsm.NewGuard(hsmtest.NewSoftHSM(b), hsm.GuardConfig{})
 	for b.Loop() {

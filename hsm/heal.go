@@ -164,21 +164,25 @@ func (d *device) reconnect() error {
 }
 
 // probeAgain finds out anew what the token can do: what came back can have another configuration. One that has no way to move
-// keys any more counts as not back. After an error everything is as it was.
+// keys any more counts as not back. After an error everything is as it was. What came back otherwise is probed twice: a call
+// that failed once, as calls do while a token comes back, must not take something away until the next login.
 func (d *device) probeAgain(slot uint) error {
 	caps, had := d.info.Capabilities, d.traits
-	d.info.Capabilities, d.traits = Capabilities{}, traits{pairsByCopy: had.pairsByCopy}
-	err := d.probe(slot)
-	if err == nil && caps.Transport != "" && d.info.Capabilities.Transport == "" {
-		err = down("transport", nil)
+	for range 2 {
+		d.info.Capabilities, d.traits = Capabilities{}, traits{pairsByCopy: had.pairsByCopy}
+		err := d.probe(slot)
+		if err == nil && caps.Transport != "" && d.info.Capabilities.Transport == "" {
+			err = down("transport", nil)
+		}
+		if err != nil {
+			d.info.Capabilities, d.traits = caps, had
+			return err
+		}
+		if reflect.DeepEqual(caps, d.info.Capabilities) && d.traits == had {
+			return nil
+		}
 	}
-	if err != nil {
-		d.info.Capabilities, d.traits = caps, had
-		return err
-	}
-	if !reflect.DeepEqual(caps, d.info.Capabilities) {
-		d.log.Warn().Interface("before", caps).Interface("now", d.info.Capabilities).Msg("the token came back with other capabilities")
-	}
+	d.log.Warn().Interface("before", caps).Interface("now", d.info.Capabilities).Msg("the token came back with other capabilities")
 	return nil
 }
 

@@ -98,6 +98,20 @@ func TestCapabilitiesAfterHealing(t *testing.T) {
 	}
 }
 
+// A call of the probe that fails once, while the token comes back, takes nothing away.
+func TestProbeStumbles(t *testing.T) {
+	tok := hsmtest.NewSoftHSM(t)
+	want := tok.Info().Capabilities
+	hsm.FinalizeBehind(t, tok)
+	hsm.FailAfter(tok, "C_DigestFinal", 1, p11.CKR_FUNCTION_FAILED)
+	if _, err := tok.Random(t.Context(), 8); err != nil {
+		t.Fatal(err)
+	}
+	if got := tok.Info().Capabilities; !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
 // TestHealing breaks the token in every way that PKCS#11 has names for and wants the next call to succeed.
 func TestHealing(t *testing.T) {
 	tok := hsmtest.NewSoftHSM(t)
