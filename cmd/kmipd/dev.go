@@ -98,7 +98,7 @@ func runDev(ctx context.Context, s streams, args []string) error {
 		}
 	}
 	c.devCA = devAuthorityFor(l.policy)
-	return c.serve(ctx, s, func(addrs []bound) { l.announce(s, addrs) })
+	return c.serve(ctx, s, func(addrs []bound) { l.announce(s, addrs, c.Transport) })
 }
 
 // readPolicy takes the policy of the environment or of the file that is there: the flag's default must not weaken it.
@@ -154,7 +154,7 @@ func (c *source) registerDev(ctx context.Context, s streams, certFile string) er
 }
 
 // announce prints the line that scripts wait for, and settings to paste.
-func (l *layout) announce(s streams, addrs []bound) {
+func (l *layout) announce(s streams, addrs []bound, transport string) {
 	for _, b := range addrs[1:] {
 		at := &layout{dir: l.path(b.name)}
 		fmt.Fprintf(s.out, "listener %s %s: CA %s, certificate %s, key %s\n", b.name, b.addr, at.path("ca.crt"), at.path("client.crt"), at.path("client.key"))
@@ -164,13 +164,20 @@ func (l *layout) announce(s streams, addrs []bound) {
 	if err != nil {
 		host, port = a.String(), ""
 	}
+	address, web := a.String(), ""
+	if transport != "tls" {
+		web = "\n  over HTTPS   https://" + address + "/kmip, messages in TTLV, XML or JSON"
+	}
+	if transport == "https" {
+		address = "https://" + address
+	}
 	fmt.Fprintf(s.out, "ready %s\n", a)
 	fmt.Fprintf(s.out, `
 A KMIP client needs:
   address      %s port %s
   CA           %s
   certificate  %s
-  key          %s
+  key          %s%s
 
 Try it:
   kmipctl --dir %s --address %s create --algorithm AES --length 256 --name first-key
@@ -186,6 +193,6 @@ PyKMIP (pykmip.conf):
   ssl_version=PROTOCOL_TLSv1_2
   do_handshake_on_connect=True
   suppress_ragged_eofs=True
-`, host, port, l.path("ca.crt"), l.path("client.crt"), l.path("client.key"), l.dir, a, host, port,
+`, host, port, l.path("ca.crt"), l.path("client.crt"), l.path("client.key"), web, l.dir, address, host, port,
 		l.path("client.crt"), l.path("client.key"), l.path("ca.crt"))
 }

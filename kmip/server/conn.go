@@ -211,6 +211,9 @@ func (c *conn) read() (*buffer, error) {
 	if err := c.idle(c.srv.cfg.ReadTimeout); err != nil {
 		return nil, err
 	}
+	if header[0] == firstMessage && c.entrance.transport == TransportHTTPS {
+		return nil, &frameError{"this listener speaks KMIP over HTTPS", 0}
+	}
 	if c.speaksHTTP(header[:n]) {
 		return nil, errHTTP
 	}

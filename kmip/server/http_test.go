@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -191,7 +192,6 @@ func TestHTTPRefusals(t *testing.T) {
 		{"no HTTP", "\x16\x03\x01\x02\x00\x01\r\n\r\n", 400},
 		{"field without name", instead("Host: kms", ": kms"), 400},
 		{"field with blank", instead("Host: kms", "Host : kms"), 400},
-		{"TTLV", string(one(kmip.V1_2, kmip.OperationCreate, createAES()).encode()) + "\r\n\r\n", 400},
 		{"long field", instead("Host", "X: "+strings.Repeat("x", 2*maxHead)+"\r\nHost"), 431},
 		{"many fields", instead("Host", strings.Repeat("X: y\r\n", maxHead/6)+"Host"), 431},
 		{"chunked in 1.0", strings.Replace(instead(length, length+"transfer-encoding: chunked\r\n"), "HTTP/1.1", "HTTP/1.0", 1), 400},
@@ -371,7 +371,8 @@ func TestIdleHTTPHasNoBuffer(t *testing.T) {
 	}
 }
 
-// A listener for both tells them apart; one without HTTP answers HTTP as any other nonsense (TestFrames).
+// A listener for both tells them apart. One for HTTPS says so to a client that has none; one without it answers HTTP as any
+// other nonsense (TestFrames).
 func TestBothTransports(t *testing.T) {
 	s := newSite(t, func(c *Config) { c.Transport = TransportBoth })
 	msg := one(kmip.V1_2, kmip.OperationCreate, createAES()).encode()
@@ -385,6 +386,14 @@ func TestBothTransports(t *testing.T) {
 			c.answer(t, e).want(t, 0, 0)
 		}
 	}
+	s = newSite(t, overHTTPS)
+	raw, _ = s.dial(t, "client-1")
+	r := exchange(t, raw, msg)
+	r.want(t, 0, kmip.ResultReasonInvalidMessage)
+	if !strings.Contains(*r.items[0].ResultMessage, "HTTPS") {
+		t.Errorf("text is %q", *r.items[0].ResultMessage)
+	}
+	wantEnd(t, raw)
 }
 
 // Maximum Response Size is that of the answer in TTLV, whatever is sent (sections 4 and 6).
@@ -457,6 +466,47 @@ func TestHTTPIdentityAndShutdown(t *testing.T) {
 	if err := <-stopped; err != nil {
 		t.Error(err)
 	}
+}
+
+// A gate refuses over HTTPS as it does without, at the handshake and at each request, and refusals are counted by rule.
+func TestHTTPGate(t *testing.T) {
+	var revoked atomic.Bool
+	s := newSite(t, overHTTPS, func(c *Config) {
+		c.Gate = Gate{
+			VerifyConnection: func(state tls.ConnectionState) error {
+				if state.PeerCertificates[0].Subject.CommonName == "client-2" {
+					return &refusal{"verify"}
+				}
+				return nil
+			},
+			Request: func(*tls.ConnectionState) error {
+				if revoked.Load() {
+					return &refusal{"request"}
+				}
+				return nil
+			},
+		}
+	})
+	msg := post("1.1", text.XML, inText(t, text.XML, one(kmip.V1_2, kmip.OperationCreate, createAES()).encode()))
+	banned, _ := s.dial(t, "client-2")
+	if _, err := banned.Write(msg); err == nil {
+		wantEnd(t, banned)
+	}
+	c := s.dialWeb(t, "client-1")
+	c.send(t, msg)
+	c.answer(t, text.XML).want(t, 0, 0)
+	revoked.Store(true)
+	c.send(t, msg)
+	resp, body := c.receive(t)
+	parseWeb(t, text.XML, resp, body).want(t, 0, kmip.ResultReasonAuthenticationNotSuccessful)
+	if !resp.Close {
+		t.Error("the client may think that the connection goes on")
+	}
+	wantEnd(t, c)
+	until(t, "both refusals are counted", func() bool {
+		got := s.Counters().Refusals
+		return got["verify"] == 1 && got["request"] == 1
+	})
 }
 
 // The profiles of the encodings are fulfilled where HTTPS is, on whichever listener, in the versions spoken.
