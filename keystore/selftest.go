@@ -71,11 +71,11 @@ func (s *Store) guardEvent(e hsm.Event) {
 	s.event(string(e.Kind), e.Text)
 }
 
-// keepTested runs the self-tests on schedule and after each login, for which the calls of clients wait.
-func (s *Store) keepTested(ctx context.Context) {
+// keepTested runs the self-tests on schedule (interval 0: none) and after each login, for which the calls of clients wait.
+func (s *Store) keepTested(ctx context.Context, interval time.Duration) {
 	var tick <-chan time.Time
-	if s.cfg.SelfTestInterval > 0 {
-		t := time.NewTicker(s.cfg.SelfTestInterval)
+	if interval > 0 {
+		t := time.NewTicker(interval)
 		defer t.Stop()
 		tick = t.C
 	}

@@ -387,3 +387,16 @@ func TestKeepTested(t *testing.T) {
 	b.client("c").aes()
 	eventually(t, "a self-test after the login", func() bool { r := b.s.Health().Last; return r != nil && r.Reason == "login" })
 }
+
+// The signature that closes the audit trail is made although the token came back only just now and nobody else runs self-tests
+// any more.
+func TestCloseAfterLogin(t *testing.T) {
+	b := audited(t)
+	b.s.trail.patience = time.Minute // on a loaded machine
+	b.s.guard.Relogin()              // as the loop asks sooner or later
+	b.fake.Relogin()
+	b.s.Close()
+	if r := b.verify(); !r.Closed {
+		t.Errorf("the trail is not closed: %+v\n%s", r, b.log)
+	}
+}

@@ -179,7 +179,7 @@ func (s *Store) Start(ctx context.Context) (err error) {
 	s.done.Add(1)
 	go func() {
 		defer s.done.Done()
-		s.keepTested(loop)
+		s.keepTested(loop, s.cfg.SelfTestInterval)
 	}()
 	s.done.Add(1)
 	go func() {
@@ -205,7 +205,21 @@ func (s *Store) Close() {
 	s.done.Wait()
 	s.post.close()
 	s.streams.close()
+	s.endTrail()
+}
+
+// endTrail ends the trail. Its last signature may find that the token was lost, and waits for a self-test then.
+func (s *Store) endTrail() {
+	if s.stop == nil { // never started
+		s.trail.end()
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var tests sync.WaitGroup
+	tests.Go(func() { s.keepTested(ctx, 0) })
 	s.trail.end()
+	cancel()
+	tests.Wait()
 }
 
 // checkToken refuses a record store that belongs to another token: its handles would all be dangling.
