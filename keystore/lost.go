@@ -27,11 +27,11 @@ func (s *Store) lostChanges(ctx context.Context) ([]string, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return lost, nil // there was no trail yet, or it was moved away
 	} else if err != nil {
-		return nil, err
+		return lost, err
 	}
 	head, err := s.meta.AuditHead(ctx)
 	if err != nil {
-		return nil, err
+		return lost, err
 	}
 	more, last := 0, head.Seq
 	err = audit.Walk(files, head.Seq, func(entry *metadata.AuditEntry) error {

@@ -110,13 +110,16 @@ func (r *Report) Clean() bool {
 
 // Fsck compares token and records both ways. With repair it destroys orphans and broken token objects, settles what is
 // unsettled, and leaves everything that might lose a key to the operator; it refuses to when the audit trail tells of later
-// changes than the records have. It wants a store that nobody else is using.
+// changes than the records have, or cannot be read. It wants a store that nobody else is using.
 func (s *Store) Fsck(ctx context.Context, repair bool) (*Report, error) {
 	rep := &Report{Orphans: []string{}, Missing: []string{}, Duplicates: []string{}, Unsettled: []string{},
 		Damaged: []string{}, Drifted: []string{}, Flags: []string{}, Repaired: []string{}}
 	var err error
 	if rep.Lost, err = s.lostChanges(ctx); err != nil {
-		return nil, err
+		if repair {
+			return nil, fmt.Errorf("the audit trail could tell of changes that the records do not have, and cannot be read: %w", err)
+		}
+		rep.Damaged = append(rep.Damaged, err.Error())
 	}
 	if repair && len(rep.Lost) > 0 {
 		return nil, fmt.Errorf("the records are older than the audit trail in %s: a repair would destroy keys that clients were told of. "+

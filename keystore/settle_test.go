@@ -2,6 +2,7 @@ package keystore
 
 import (
 	"context"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 
 	"kmipd/hsm"
 	"kmipd/hsm/hsmtest"
+	"kmipd/keystore/audit"
 	"kmipd/kmip"
 	"kmipd/metadata"
 )
@@ -107,5 +109,30 @@ func TestIdentifiers(t *testing.T) {
 		} else {
 			last = at
 		}
+	}
+}
+
+// An audit trail that cannot be read keeps fsck from nothing but the repair.
+func TestFsckWithDamagedTrail(t *testing.T) {
+	b := audited(t)
+	b.client("alice").aes()
+	b.s.Close()
+	files, err := audit.List(b.cfg.Audit.Dir)
+	if err != nil || len(files) != 1 {
+		t.Fatalf("%q, %v", files, err)
+	}
+	if err := os.WriteFile(files[0], []byte("no record\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := New(b.db, b.fake, b.policy, b.cfg, zerolog.Nop())
+	rep, err := s.Fsck(t.Context(), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rep.Clean() || len(rep.Damaged) != 1 || !strings.Contains(rep.Damaged[0], files[0]) || rep.Objects != 3 || rep.Lost == nil {
+		t.Errorf("got %+v, want the file among what is damaged", rep)
+	}
+	if _, err := s.Fsck(t.Context(), true); err == nil || !strings.Contains(err.Error(), files[0]) {
+		t.Errorf("repair: got %v, want a refusal", err)
 	}
 }

@@ -61,7 +61,7 @@ func runFsck(ctx context.Context, s streams, args []string) (err error) {
 			list []string
 		}{{"token objects without a record", rep.Orphans}, {"records without their token object", rep.Missing},
 			{"CKA_IDs that stand twice", rep.Duplicates}, {"unsettled operations", rep.Unsettled},
-			{"damaged records", rep.Damaged}, {"token objects with another label", rep.Drifted},
+			{"damaged records, or audit trail", rep.Damaged}, {"token objects with another label", rep.Drifted},
 			{"keys whose flags on the token are not their record's", rep.Flags},
 			{"changes that the audit trail tells of and the records do not have", rep.Lost}, {"repaired", rep.Repaired}} {
 			if len(l.list) > 0 {
