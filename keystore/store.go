@@ -154,10 +154,7 @@ func (s *Store) Start(ctx context.Context) (err error) {
 	if err := s.checkGroups(ctx); err != nil {
 		return err
 	}
-	if err := s.settle(ctx); err != nil {
-		return fmt.Errorf("keystore: settling after the last stop: %w", err)
-	}
-	if err := s.trail.startKeeper(ctx); err != nil {
+	if err := s.trail.startKeeper(ctx, s.settle); err != nil {
 		return err
 	}
 	if err := s.loadJobs(ctx); err != nil {

@@ -533,6 +533,33 @@ func TestTrailOfAnotherStore(t *testing.T) {
 	b.s.Close()
 }
 
+// Records that are older than their trail, such as a copy that was made while a key was being made, are refused before anything
+// is settled by them.
+func TestOlderRecordsSettleNothing(t *testing.T) {
+	b := audited(t)
+	alice := b.client("alice")
+	copied := b.fs.CrashClone(vfs.CrashCloneCfg{})
+	key := alice.record(alice.aes())
+	b.s.Close()
+	db := openRecords(t, copied)
+	in := metadata.Intent{ID: key.Handle.ID, UID: key.UID, Operation: "Create", Class: key.Handle.Class, At: epoch}
+	if err := db.Commit(t.Context(), &metadata.Batch{AddIntents: []metadata.Intent{in}}); err != nil {
+		t.Fatal(err)
+	}
+	objects := b.fake.Len()
+	s := New(db, b.fake, b.policy, b.cfg, zerolog.Nop())
+	if err := s.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "older than its audit trail") {
+		t.Errorf("got %v, want a refusal", err)
+		s.Close()
+	}
+	if got := b.fake.Len(); got != objects {
+		t.Errorf("%d token objects are left of %d", got, objects)
+	}
+	if left, err := db.Intents(t.Context()); err != nil || len(left) != 1 {
+		t.Errorf("got the intents %+v, %v, want the one", left, err)
+	}
+}
+
 // Files that end right before what the store has left must join it: the record that follows them names the one before.
 func TestTrailOfAStoreThatWentOn(t *testing.T) {
 	b := audited(t)

@@ -39,7 +39,7 @@ const (
 	pruneEvery = 4096
 )
 
-// open prepares the files and the key. The rest of the server does not run yet.
+// open opens the files, and holds them against the records.
 func (t *trail) open(ctx context.Context) (*keeper, error) {
 	k := &keeper{trail: t, tell: make(chan struct{}, 1), due: time.Now().Add(time.Minute)}
 	var err error
@@ -49,17 +49,22 @@ func (t *trail) open(ctx context.Context) (*keeper, error) {
 	if err := k.join(ctx); err != nil {
 		return nil, errors.Join(err, k.w.Close())
 	}
-	if k.pair, err = t.s.auditKey(ctx); err != nil {
-		return nil, errors.Join(err, k.w.Close())
+	return k, nil
+}
+
+// prepare finds or makes the key. The rest of the server does not run yet.
+func (k *keeper) prepare(ctx context.Context) (err error) {
+	if k.pair, err = k.s.auditKey(ctx); err != nil {
+		return err
 	}
 	pem, err := audit.EncodeKey(k.pair.public)
 	if err == nil {
-		err = audit.Replace(t.cfg.Dir, audit.KeyFile, pem)
+		err = audit.Replace(k.cfg.Dir, audit.KeyFile, pem)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("audit: %w", err), k.w.Close())
+		return fmt.Errorf("audit: %w", err)
 	}
-	return k, nil
+	return nil
 }
 
 // join holds the files against the chain. Files that end where the store has another record, or none yet, belong to another
@@ -304,19 +309,29 @@ func (k *keeper) sign(ctx context.Context, closing bool) (*audit.Signature, erro
 	return nil, errors.New("audit: the trail could not be closed: records went on coming")
 }
 
-// startKeeper opens the files, records the start, and starts the goroutines.
-func (t *trail) startKeeper(ctx context.Context) error {
+// startKeeper opens the files, settles, records the start, and starts the goroutines. It settles nothing in records that are
+// older than the files: what these tell of would be destroyed.
+func (t *trail) startKeeper(ctx context.Context, settle func(context.Context) error) (err error) {
 	var k *keeper
 	if t.cfg.Dir != "" {
-		var err error
 		if k, err = t.open(ctx); err != nil {
+			return fmt.Errorf("keystore: %w", err)
+		}
+		defer func() {
+			if err != nil {
+				err = errors.Join(err, k.w.Close())
+			}
+		}()
+	}
+	if err := settle(ctx); err != nil {
+		return fmt.Errorf("keystore: settling after the last stop: %w", err)
+	}
+	if k != nil {
+		if err := k.prepare(ctx); err != nil {
 			return fmt.Errorf("keystore: %w", err)
 		}
 	}
 	if err := t.began(ctx); err != nil {
-		if k != nil {
-			err = errors.Join(err, k.w.Close())
-		}
 		return err
 	}
 	t.start()
