@@ -119,7 +119,10 @@ func (p *Policy) Rules() []Rule {
 			out = append(out, Rule{Policy: t.name, Kind: "Cryptographic Algorithm", Value: "none"})
 		}
 		if t.open {
-			out = append(out, Rule{Policy: t.name, Kind: "Cryptographic Algorithm", Value: "any other", Uses: of(Import, Derive).String()})
+			out = append(out, t.others("Cryptographic Algorithm", of(Import, Derive)))
+		}
+		if t.rest && len(t.keys) > 0 {
+			out = append(out, t.others("Cryptographic Algorithm", everything))
 		}
 		out = appendRules(out, t, "Recommended Curve", t.curves)
 		out = appendRules(out, t, "Hashing Algorithm", t.hashes)
@@ -149,7 +152,15 @@ func appendRules[T interface {
 	if rows != nil && len(rows) == 0 {
 		out = append(out, Rule{Policy: t.name, Kind: kind, Value: "none"})
 	}
+	if t.rest && len(rows) > 0 {
+		out = append(out, t.others(kind, everything))
+	}
 	return out
+}
+
+// others is the rule for values without a row of their own.
+func (t *table) others(kind string, uses Uses) Rule {
+	return Rule{Policy: t.name, Kind: kind, Value: "any other", Uses: uses.String()}
 }
 
 func (t *table) rule(kind string, value fmt.Stringer, x terms) Rule {

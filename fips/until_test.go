@@ -64,6 +64,15 @@ func TestUntil(t *testing.T) {
 	if state, until := p.StateOf(kmip.CryptographicAlgorithmAES, 256, 0, day); state != Approved || !until.IsZero() {
 		t.Errorf("AES: %s until %s", state, until)
 	}
+	others := 0
+	for _, r := range p.Rules() { // without them the report would tell of a stricter policy than there is
+		if r.Policy == narrowName && r.Value == "any other" && r.Uses == everything.String() && r.Until == "" {
+			others++
+		}
+	}
+	if others != 7 {
+		t.Errorf("the rules tell %d times that other values are left alone, want once for each of 7 kinds", others)
+	}
 	again, err := Restore(p.Settings())
 	if err != nil || again.Fingerprint() != p.Fingerprint() {
 		t.Errorf("from its settings: %v, or another policy", err)
