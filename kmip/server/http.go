@@ -39,6 +39,7 @@ const (
 	firstBody    = 256 << 10 // room for a body before more of it has come
 	textSize     = 4         // how much longer than in TTLV a message in text may be
 	headReserve  = 512       // room for what stands before the body of an answer
+	piece        = 256 << 10 // octets of an answer in text that are in memory at most
 	firstMessage = byte(kmip.TagRequestMessage >> 16)
 )
 
@@ -314,7 +315,7 @@ func (s *Server) refuseText(ctx context.Context, p *peer, part []byte, err error
 // errNoText is for an answer that its encoding cannot hold.
 var errNoText = kmip.Errorf(kmip.ResultReasonGeneralFailure, "the answer has a character that XML cannot hold: ask in JSON or TTLV")
 
-// answer writes an answer: one Write, as for messages without HTTP.
+// answer writes an answer: one Write, as for messages without HTTP, unless its text is much longer.
 func (w *web) answer(r *request, msg *buffer, keep bool) error {
 	size, err := r.encoding.Size(ttlv.Make(msg.b))
 	if err != nil {
@@ -326,6 +327,9 @@ func (w *web) answer(r *request, msg *buffer, keep bool) error {
 			return err
 		}
 	}
+	if r.encoding != text.TTLV && headReserve+size > piece {
+		return w.answerInPieces(r, msg, size, keep)
+	}
 	out := getBuffer(headReserve + size)
 	defer out.release()
 	out.b = appendHead(out.b, r.version, http.StatusOK, r.encoding.ContentType(), size, keep)
@@ -335,6 +339,21 @@ func (w *web) answer(r *request, msg *buffer, keep bool) error {
 		return err
 	}
 	return w.c.write(out.b)
+}
+
+// answerInPieces writes an answer whose text can be several times as long as its TTLV, within the time of one answer.
+func (w *web) answerInPieces(r *request, msg *buffer, size int, keep bool) error {
+	out := getBuffer(piece)
+	head := appendHead(out.b, r.version, http.StatusOK, r.encoding.ContentType(), size, keep)
+	out.b = out.b[:piece] // to be wiped as a whole
+	defer out.release()
+	if err := w.c.tls.SetWriteDeadline(time.Now().Add(w.c.srv.cfg.WriteTimeout)); err != nil {
+		return err
+	}
+	return r.encoding.Write(head, ttlv.Make(msg.b), func(b []byte) error {
+		_, err := w.c.tls.Write(b)
+		return err
+	})
 }
 
 // refuse answers a request that is no KMIP message, and returns why the connection ends.

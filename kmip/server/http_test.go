@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -431,6 +432,46 @@ func TestAnswerWithoutText(t *testing.T) {
 	}
 	c.send(t, post("1.1", text.JSON, inText(t, text.JSON, msg)))
 	c.answer(t, text.JSON).want(t, 0, kmip.ResultReasonInvalidField)
+}
+
+// An answer in text takes no more memory than one in TTLV, however much longer it is.
+func TestLargeTextAnswers(t *testing.T) {
+	s := newSite(t, overHTTPS)
+	s.keys.material = bytes.Repeat([]byte("0123456789"), 600<<10)
+	plain, err := tls.Dial("tcp", s.addr, s.ca.Client("client-1")) // not one that keeps what it reads
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = plain.Close() }()
+	if err := plain.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	c := &webConn{plain, bufio.NewReader(plain)}
+	c.send(t, post("1.1", text.TTLV, one(kmip.V1_2, kmip.OperationCreate, createAES()).encode()))
+	id := payloadOf[kmip.CreateResponse](t, c.answer(t, text.TTLV).items[0]).UniqueIdentifier
+	get := one(kmip.V1_2, kmip.OperationGet, &kmip.GetRequest{UniqueIdentifier: &id}).encode()
+	var most uint64
+	for _, e := range everyEncoding {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		c.send(t, post("1.1", e, inText(t, e, get)))
+		resp, err := http.ReadResponse(c.r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := io.Copy(io.Discard, resp.Body)
+		runtime.ReadMemStats(&after)
+		if err != nil || n != resp.ContentLength || n < int64(len(s.keys.material)) {
+			t.Fatalf("%s: %d octets of %d, %v", e, n, resp.ContentLength, err)
+		}
+		if e == text.TTLV {
+			most = after.TotalAlloc - before.TotalAlloc + 1<<20
+		} else if took := after.TotalAlloc - before.TotalAlloc; took > most {
+			t.Errorf("%s: %d octets were allocated, want %d at most", e, took, most)
+		}
+		c.send(t, post("1.1", e, inText(t, e, get)))
+		c.answer(t, e).want(t, 0, 0)
+	}
 }
 
 // The certificate is looked at for each request of a connection, and shutdown lets a request finish and says that it is the last.

@@ -273,6 +273,44 @@ func TestCharactersThatXMLLacks(t *testing.T) {
 	}
 }
 
+// A text that is written in pieces is the one that is written at once, and no piece is anywhere but in the buffer.
+func TestPieces(t *testing.T) {
+	long := append(bytes.Repeat([]byte("a<\"\n\\"), 1000), 'z')
+	b, mark := ttlv.Begin(nil, 0x420008)
+	for n := range 300 {
+		b = ttlv.AppendText(b, 0x42000A, string(long[:n]))
+		b = ttlv.AppendBytes(b, 0x42000B, long[:n])
+		b = ttlv.AppendEnum(b, 0x420028, uint32(n))
+	}
+	b = ttlv.AppendText(b, 0x42000A, string(long))
+	b = ttlv.AppendBytes(b, 0x42000B, long)
+	it := ttlv.Make(ttlv.End(b, mark))
+	for _, e := range []Encoding{XML, JSON} {
+		want, err := e.Append([]byte("head "), it)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, room := range []int{256, 257, 1 << 20} {
+			dst := append(make([]byte, 0, room), "head "...)
+			var got []byte
+			err := e.Write(dst, it, func(piece []byte) error {
+				if len(piece) == 0 || &piece[0] != &dst[0] {
+					t.Fatalf("%s: a piece of %d octets is elsewhere", e, len(piece))
+				}
+				got = append(got, piece...)
+				return nil
+			})
+			if err != nil || !bytes.Equal(got, want) {
+				t.Errorf("%s, room for %d: got %d octets, want %d, %v", e, room, len(got), len(want), err)
+			}
+		}
+		calls, failure := 0, errors.New("no")
+		if err := e.Write(make([]byte, 0, 256), it, func([]byte) error { calls++; return failure }); err != failure || calls != 1 {
+			t.Errorf("%s: got %v after %d calls", e, err, calls)
+		}
+	}
+}
+
 // The binary encoding goes through the same calls.
 func TestTTLV(t *testing.T) {
 	it := ttlv.Make(ttlv.AppendText(nil, 0x420094, "text"))

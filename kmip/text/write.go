@@ -32,10 +32,20 @@ func (e Encoding) Append(dst []byte, it ttlv.Item) ([]byte, error) {
 	return w.b, w.err
 }
 
+// Write is Append for a text in XML or JSON that shall not be in memory as a whole: dst is given to out whenever it is full,
+// and at the end. It needs room for 256 octets, does not move, and is out's until that returns. Errors are those of out and Size.
+func (e Encoding) Write(dst []byte, it ttlv.Item, out func([]byte) error) error {
+	w := encoder{enc: e, b: dst, out: out}
+	w.item(it, &scope{})
+	w.flush()
+	return w.err
+}
+
 // encoder writes one message, or counts its octets.
 type encoder struct {
 	enc   Encoding
 	b     []byte
+	out   func([]byte) error // takes what b holds when it is full; nil for one that grows
 	count bool
 	n     int
 	err   error
@@ -46,6 +56,7 @@ func (w *encoder) str(s string) {
 		w.n += len(s)
 		return
 	}
+	w.room(len(s))
 	w.b = append(w.b, s...)
 }
 
@@ -54,7 +65,11 @@ func (w *encoder) bytes(v []byte) {
 		w.n += len(v)
 		return
 	}
-	w.b = append(w.b, v...)
+	for len(v) > 0 {
+		n := w.room(len(v))
+		w.b = append(w.b, v[:n]...)
+		v = v[n:]
+	}
 }
 
 func (w *encoder) hex(v []byte) {
@@ -62,7 +77,27 @@ func (w *encoder) hex(v []byte) {
 		w.n += hex.EncodedLen(len(v))
 		return
 	}
-	w.b = hex.AppendEncode(w.b, v)
+	for len(v) > 0 {
+		n := w.room(hex.EncodedLen(len(v))) / 2
+		w.b = hex.AppendEncode(w.b, v[:n])
+		v = v[n:]
+	}
+}
+
+// room makes room for n octets and tells how many of them find it: all that a name or a number has.
+func (w *encoder) room(n int) int {
+	if w.out == nil || n <= cap(w.b)-len(w.b) {
+		return n
+	}
+	w.flush()
+	return min(n, cap(w.b))
+}
+
+func (w *encoder) flush() {
+	if w.err == nil && len(w.b) > 0 {
+		w.err = w.out(w.b)
+	}
+	w.b = w.b[:0]
 }
 
 // number writes 0x and all digits of a number of so many octets.
