@@ -32,6 +32,9 @@ var ErrHTTP = errors.New("the server does not answer with a KMIP message")
 // split takes an https:// address apart. Others have no path.
 func (c *Config) split() error {
 	if !strings.HasPrefix(c.Address, "https://") {
+		if strings.Contains(c.Address, "://") {
+			return fmt.Errorf("client: %q is neither HOST:PORT nor https://HOST:PORT/PATH", c.Address)
+		}
 		if c.Encoding != text.TTLV {
 			return fmt.Errorf("client: messages in %s need an address that begins with https://", c.Encoding)
 		}

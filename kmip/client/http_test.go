@@ -66,6 +66,7 @@ func TestHTTPS(t *testing.T) {
 func TestAddresses(t *testing.T) {
 	for _, cfg := range []client.Config{
 		{Address: "127.0.0.1:1", Encoding: text.XML}, {Address: "https:///kmip"}, {Address: "https://user@host/"}, {Address: "https://host:1/%zz"},
+		{Address: "http://127.0.0.1:1"}, {Address: "HTTPS://127.0.0.1:1"},
 	} {
 		cfg.TLS = &tls.Config{}
 		if _, err := client.Dial(context.Background(), cfg); err == nil || !strings.Contains(err.Error(), "https://") {
