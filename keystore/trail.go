@@ -206,7 +206,7 @@ func (t *trail) writeAll(records [][]byte) {
 // write commits a group. Only the end of the store ends the attempts, or that of the trail and of its patience.
 func (t *trail) write(group [][]byte) {
 	for {
-		ctx, cancel := context.WithTimeout(context.Background(), t.patience)
+		ctx, cancel := context.WithDeadline(context.Background(), t.giveUp())
 		err := t.s.meta.Commit(ctx, &metadata.Batch{Audit: group})
 		cancel()
 		if err == nil {
@@ -223,6 +223,22 @@ func (t *trail) write(group [][]byte) {
 		t.s.log.Error().Err(err).Int("records", len(group)).Msg("audit records are not written yet")
 		time.Sleep(groupTime)
 	}
+}
+
+// giveUp is when an attempt to write a group ends: after patience, and once the trail has ended not long after that is over, for
+// many groups may wait.
+func (t *trail) giveUp() time.Time {
+	now := time.Now()
+	at := now.Add(t.patience)
+	until := t.until.Load()
+	if until == 0 {
+		return at
+	}
+	last := time.Unix(0, max(until, now.Add(t.patience/20).UnixNano()))
+	if last.Before(at) {
+		return last
+	}
+	return at
 }
 
 // The kinds of events that strangers can cause, and how many of each are recorded one by one in a minute.

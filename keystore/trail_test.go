@@ -605,6 +605,49 @@ func (r *refusing) Commit(ctx context.Context, b *metadata.Batch) error {
 	return r.Store.Commit(ctx, b)
 }
 
+// hanging is a store that does not answer, and keeps the longest wait for it that began after the trail's end.
+type hanging struct {
+	metadata.Store
+	trail *trail
+	off   atomic.Bool
+	most  atomic.Int64
+	tries atomic.Int64
+}
+
+func (h *hanging) Commit(ctx context.Context, b *metadata.Batch) error {
+	if !h.off.Load() || len(b.Audit) == 0 {
+		return h.Store.Commit(ctx, b)
+	}
+	end, _ := ctx.Deadline()
+	if until := h.trail.until.Load(); until != 0 && time.Now().UnixNano() > until {
+		h.most.Store(max(h.most.Load(), int64(time.Until(end))))
+		h.tries.Add(1)
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// A full queue does not multiply what Close waits for a store that does not answer.
+func TestCloseOfFullTrailEnds(t *testing.T) {
+	b := newBench(t)
+	b.s.Close()
+	store := &hanging{Store: b.db}
+	b.s = New(store, b.fake, b.policy, b.cfg, zerolog.New(b.log))
+	store.trail = b.s.trail
+	b.s.trail.patience = time.Second
+	if err := b.s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	store.off.Store(true)
+	for range queueLength {
+		b.s.trail.offer([]byte("{}"))
+	}
+	b.s.Close()
+	if most := time.Duration(store.most.Load()); store.tries.Load() == 0 || most > b.s.trail.patience/2 {
+		t.Errorf("after the trail's end %d groups are tried, for up to %s", store.tries.Load(), most)
+	}
+}
+
 // Close ends although the store takes the last records neither now nor later.
 func TestCloseOfTrailEnds(t *testing.T) {
 	b := newBench(t)
