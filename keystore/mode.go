@@ -107,6 +107,9 @@ func (s *Store) checkMode(ctx context.Context) error {
 		laxer = []string{fmt.Sprintf("nobody knows what: the policy of the last run is not understood (%v)", err)}
 	}
 	text := fmt.Sprintf("policy %s after %s", describeMode(next), describeMode(last))
+	if last.Doors == nil {
+		text += ", when listeners and groups were not noted"
+	}
 	switch {
 	case len(laxer) == 0:
 		return s.setMode(ctx, next, "policy changed", text)

@@ -129,4 +129,7 @@ func TestDoorsAreNotWeakened(t *testing.T) {
 	if err := b.again(fips.Default(), false); err != nil {
 		t.Errorf("after an older kmipd: %v", err)
 	}
+	if log := b.log.String(); !strings.Contains(log, "policy default after default, when listeners and groups were not noted") {
+		t.Errorf("the log does not tell why the policy is another: %s", log)
+	}
 }
