@@ -49,18 +49,20 @@ func testRoundTrip(t *testing.T, s metadata.Store) {
 		if want.Revision != 1 {
 			t.Errorf("Revision after the first commit is %d, want 1", want.Revision)
 		}
-		got, err := s.Get(t.Context(), want.UID)
-		if err != nil {
-			t.Fatalf("Get(%q): %v", want.UID, err)
-		}
-		if !Same(got, want) {
-			t.Errorf("Get(%q)\n got %+v\nwant %+v", want.UID, got, want)
-		}
-		for _, a := range got.Attributes { // the memory is ours
-			clear(a.Value.Value)
-		}
-		if again, err := s.Get(t.Context(), want.UID); err != nil || !Same(again, want) {
-			t.Errorf("Get(%q) after the first answer was overwritten: %v", want.UID, err)
+		for n := range 3 { // a store may answer otherwise what it was asked before
+			got, err := s.Get(t.Context(), want.UID)
+			if err != nil {
+				t.Fatalf("Get(%q): %v", want.UID, err)
+			}
+			if !Same(got, want) {
+				t.Errorf("Get(%q) after %d answers were overwritten\n got %+v\nwant %+v", want.UID, n, got, want)
+			}
+			for i, a := range got.Attributes { // the memory is ours
+				clear(a.Value.Value)
+				got.Attributes[i].Name = "overwritten"
+			}
+			clear(got.Frame)
+			got.Owner, got.Phase = "overwritten", metadata.PhaseDestroyed
 		}
 	}
 	if _, err := s.Get(t.Context(), "absent"); !errors.Is(err, metadata.ErrNotFound) {
