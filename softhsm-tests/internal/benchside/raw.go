@@ -1,14 +1,15 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -19,11 +20,8 @@ import (
 	"kmipd/hsm"
 )
 
-// rates are operations per second by operation and number of callers.
-type rates map[string]map[int]float64
-
-// raw makes a SoftHSM2 token in the directory and measures what it can do without a server around it.
-func raw(dir string, length time.Duration, callers []int) error {
+// raw makes a SoftHSM2 token in the directory and measures what it can do without a server around it, as it is asked.
+func raw(dir string, length time.Duration, in io.Reader, out io.Writer) error {
 	token, err := freshToken(dir)
 	if err != nil {
 		return err
@@ -34,29 +32,32 @@ func raw(dir string, length time.Duration, callers []int) error {
 	if err := r.prepare(ctx); err != nil {
 		return err
 	}
-	out := rates{}
-	for _, op := range []struct {
-		name string
-		call func(context.Context) error
-	}{
-		{"create", r.create}, {"pair", r.pair}, {"get", r.get}, {"wrapped", r.wrapped}, {"register", r.register},
-		{"encrypt", r.encrypt}, {"gcm", r.gcm}, {"decrypt", r.decrypt}, {"sign", r.sign}, {"rsa", r.rsa}, {"mac", r.mac},
-		{"random", r.random}, {"certify", r.certify},
-	} {
-		out[op.name] = map[int]float64{}
-		for _, n := range callers {
-			if out[op.name][n], err = r.measure(ctx, n, op.call); err != nil {
-				return fmt.Errorf("%s: %w", op.name, err)
-			}
-		}
+	calls := map[string]func(context.Context) error{
+		"create": r.create, "pair": r.pair, "get": r.get, "wrapped": r.wrapped, "register": r.register, "encrypt": r.encrypt,
+		"gcm": r.gcm, "decrypt": r.decrypt, "sign": r.sign, "rsa": r.rsa, "mac": r.mac, "random": r.random, "certify": r.certify,
 	}
-	out["destroy"] = map[int]float64{}
-	for _, n := range callers {
-		if out["destroy"][n], err = r.destroys(ctx, n); err != nil {
-			return fmt.Errorf("destroy: %w", err)
+	fmt.Fprintln(out, "ready")
+	for lines := bufio.NewScanner(in); lines.Scan(); {
+		var op string
+		var callers int
+		if _, err := fmt.Sscan(lines.Text(), &op, &callers); err != nil {
+			return fmt.Errorf("%q: %w", lines.Text(), err)
 		}
+		var rate float64
+		switch call := calls[op]; {
+		case op == "destroy":
+			rate, err = r.destroys(ctx, callers)
+		case call == nil:
+			err = errors.New("no such operation")
+		default:
+			rate, err = r.measure(ctx, callers, call)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", op, err)
+		}
+		fmt.Fprintln(out, rate)
 	}
-	return json.NewEncoder(os.Stdout).Encode(out)
+	return nil
 }
 
 // freshToken writes a SoftHSM2 configuration, which the module reads once per process, and makes a token.

@@ -1,11 +1,15 @@
 package harness
 
 import (
+	"bufio"
+	"cmp"
 	"fmt"
+	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
+	"time"
 
 	"kmipd/softhsm-tests/internal/registry"
 )
@@ -26,17 +30,42 @@ func BuildTool(t testing.TB, pkg string) string {
 	return path
 }
 
-// Output runs a command to its end and returns its standard output.
-func Output(t testing.TB, path string, args ...string) []byte {
+// Asked runs a command that prints "ready" and then a line for each line that it gets. It ends with the test.
+func Asked(t testing.TB, path string, args ...string) (ask func(line string) (string, error)) {
 	t.Helper()
-	var out, errs strings.Builder
 	cmd := exec.Command(path, args...)
-	cmd.Stdout, cmd.Stderr = &out, &errs
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := start(cmd); err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Wait(); err != nil {
-		t.Fatal(fmt.Errorf("%s %s: %w\n%s", path, strings.Join(args, " "), err, errs.String()))
+	t.Cleanup(func() {
+		in.Close()
+		watchdog := time.AfterFunc(30*time.Second, func() { cmd.Process.Kill() })
+		defer watchdog.Stop()
+		cmd.Wait()
+	})
+	lines := bufio.NewScanner(out)
+	answer := func() (string, error) {
+		if !lines.Scan() {
+			return "", fmt.Errorf("%s ended: %w", path, cmp.Or(lines.Err(), io.ErrUnexpectedEOF))
+		}
+		return lines.Text(), nil
 	}
-	return []byte(out.String())
+	if line, err := answer(); err != nil || line != "ready" {
+		t.Fatalf("%s said %q: %v", path, line, err)
+	}
+	return func(line string) (string, error) {
+		if _, err := fmt.Fprintln(in, line); err != nil {
+			return "", err
+		}
+		return answer()
+	}
 }
