@@ -1,6 +1,7 @@
 package server
 
 import (
+	"container/list"
 	"errors"
 	"net"
 	"net/netip"
@@ -36,7 +37,7 @@ func sourceOf(addr net.Addr) source {
 type crowd struct {
 	conns   map[*conn]struct{}
 	sources map[source]int // connections of each
-	shaking int            // connections whose handshake is not over
+	shaking list.List      // of *conn: those whose handshake is not over, the oldest first
 
 	turned uint64    // connections that were turned away since the log told of it
 	told   time.Time // when it did
@@ -56,24 +57,28 @@ func (w *crowd) room(cfg *Config, from source) error {
 		return errConnections
 	case from.IsValid() && w.sources[from] >= cfg.MaxPerAddress:
 		return errPerAddress
-	case w.shaking >= cfg.MaxHandshakes:
-		return errHandshakes
 	}
 	return nil
 }
 
-func (w *crowd) enter(c *conn) {
+// enter takes a connection. It returns the one whose handshake has taken longest, where there are too many of them: who
+// means to finish his is done sooner than who holds places.
+func (w *crowd) enter(cfg *Config, c *conn) (late *conn) {
 	w.conns[c] = struct{}{}
 	w.sources[c.source]++
-	w.shaking++
-	c.shaking = true
+	if w.shaking.Len() >= cfg.MaxHandshakes {
+		late = w.shaking.Front().Value.(*conn)
+		w.shaken(late)
+	}
+	c.shaking = w.shaking.PushBack(c)
+	return late
 }
 
 // shaken notes the end of a handshake.
 func (w *crowd) shaken(c *conn) {
-	if c.shaking {
-		c.shaking = false
-		w.shaking--
+	if c.shaking != nil {
+		w.shaking.Remove(c.shaking)
+		c.shaking = nil
 	}
 }
 
@@ -98,42 +103,45 @@ func (w *crowd) turn(now time.Time) (tell uint64) {
 	return tell
 }
 
-// admit starts the goroutine of a new connection, or closes it when there are too many. Nobody waits for s.mu while it
-// closes and logs.
+// admit starts the goroutine of a new connection. Where there are too many, it closes that one, or the one that makes room for
+// it. Nobody waits for s.mu while it closes and logs.
 func (s *Server) admit(door *entrance, nc net.Conn) {
 	c := newConn(s, door, nc)
-	tell, limit := s.enter(c)
-	if limit == nil {
+	away, tell, limit := s.enter(c)
+	if away != c {
 		go func() {
 			defer s.wg.Done()
 			defer s.forget(c)
 			c.serve(s.base)
 		}()
+	}
+	if away == nil {
 		return
 	}
 	s.counters.rejected.Add(1)
-	if err := nc.Close(); err != nil {
-		c.log.Debug().Err(err).Msg("closing a rejected connection")
-	}
+	away.kill()
 	if tell > 0 {
-		c.log.Warn().Str("limit", limit.Error()).Uint64("connections", tell).Msg("connections were turned away")
+		away.log.Warn().Str("limit", limit.Error()).Uint64("connections", tell).Msg("connections were turned away")
 	}
 }
 
-// enter gives a connection its place, and s.wg one to wait for, or says why there is none.
-func (s *Server) enter(c *conn) (tell uint64, limit error) {
+// enter gives a connection its place, and s.wg one to wait for. It returns which connection has none, if there is one, and by
+// which limit.
+func (s *Server) enter(c *conn) (away *conn, tell uint64, limit error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.draining {
-		return 0, ErrClosed
+		return c, 0, ErrClosed
 	}
 	if err := s.room(&s.cfg, c.source); err != nil {
-		return s.turn(time.Now()), err
+		return c, s.turn(time.Now()), err
 	}
-	s.crowd.enter(c)
 	s.counters.accepted.Add(1)
 	s.wg.Add(1)
-	return 0, nil
+	if late := s.crowd.enter(&s.cfg, c); late != nil {
+		return late, s.turn(time.Now()), errHandshakes
+	}
+	return nil, 0, nil
 }
 
 // shaken notes that the handshake of a connection is over.

@@ -58,15 +58,14 @@ func TestHandshakeLimit(t *testing.T) {
 	silent := s.from(t, "127.0.0.1")
 	s.from(t, "127.0.0.1")
 	until(t, "two do not finish", func() bool { return s.Counters().Active == 5 })
-	wantEnd(t, s.from(t, "127.0.0.1"))
-	until(t, "the log names the limit", func() bool { return strings.Contains(s.log.String(), `"limit":"max_handshakes"`) })
-	if err := silent.Close(); err != nil {
-		t.Error(err)
-	}
-	until(t, "one has gone", func() bool { return s.Counters().Active == 4 })
-	conn, _ := s.dial(t, "client-1")
+	conn, _ := s.dial(t, "client-1") // takes the place of the oldest
 	exchange(t, conn, msg).want(t, 0, 0)
-	_ = conn.Close()
+	wantEnd(t, silent)
+	until(t, "the log names the limit", func() bool { return strings.Contains(s.log.String(), `"limit":"max_handshakes"`) })
+	until(t, "the oldest has gone, the second silent one has not", func() bool { return s.Counters().Active == 5 })
+	if got := s.Counters(); got.Rejected != 1 {
+		t.Errorf("counters %+v", got)
+	}
 }
 
 // When all have gone, nothing of them is left to count.
@@ -80,8 +79,8 @@ func TestCrowdForgets(t *testing.T) {
 	until(t, "both have gone", func() bool { return s.Counters().Active == 0 })
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.sources) != 0 || s.shaking != 0 {
-		t.Errorf("left over: %v, %d handshakes", s.sources, s.shaking)
+	if len(s.sources) != 0 || s.shaking.Len() != 0 {
+		t.Errorf("left over: %v, %d handshakes", s.sources, s.shaking.Len())
 	}
 }
 

@@ -37,7 +37,7 @@ type Config struct {
 
 	MaxConnections  int // further ones are closed at once; 1024
 	MaxPerAddress   int // connections of one IPv4 address or IPv6 /64; a quarter of MaxConnections, but at least 16
-	MaxHandshakes   int // handshakes in progress; half of MaxConnections, but at least 16
+	MaxHandshakes   int // handshakes in progress, of which a further one ends the oldest; half of MaxConnections, but at least 16
 	MaxRequestSize  int // octets of one request message; 1 MiB
 	MaxResponseSize int // octets of one response message, whatever the client allows; 16 MiB
 	MaxBatch        int // items of one request message; 256

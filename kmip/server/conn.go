@@ -1,6 +1,7 @@
 package server
 
 import (
+	"container/list"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -28,8 +29,8 @@ type conn struct {
 	log      zerolog.Logger
 	peer     peer
 	source   source
-	shaking  bool // the handshake is not over; Server.mu guards it
-	web      *web // once HTTP is spoken on it
+	shaking  *list.Element // of crowd.shaking while the handshake is not over; Server.mu guards it
+	web      *web          // once HTTP is spoken on it
 
 	mu       sync.Mutex
 	busy     bool // a request runs: drain lets it finish
