@@ -42,7 +42,7 @@ func commands() []command {
 		{"init", "", "make a data directory with configuration, certificates and, for SoftHSM2, a token", runInit},
 		{"serve", "", "run the server", runServe},
 		{"doctor", "", "check configuration, token, certificates and store; measure the token", runDoctor},
-		{"client", "add|list|show|remove|certificate|uncertify|credential|require|group|endpoint|pending|accept|reject", "manage clients and pending certificates", runClient},
+		{"client", "add|list|show|remove|certificate|uncertify|credential|require|group|endpoint|query|discover-versions|pending|accept|reject", "manage clients and pending certificates", runClient},
 		{"job", "list|approve|deny", "list asynchronous requests; decide on those that wait for an administrator", runJob},
 		{"ca", "init|csr|import|list|chain|crl|recover", "make and manage certification authorities on the token", runCA},
 		{"tls", "key|csr|certificate|crl|show", "keys on the token and certificates for the server's listeners", runTLS},
