@@ -30,7 +30,7 @@ type Guard struct {
 	mu      sync.Mutex                 // of changes of state
 	testing chan struct{}              // holds one value while a self-test runs
 	last    atomic.Pointer[Report]
-	ran     chan struct{} // closed at the end of the running self-test or the next one; guarded by mu
+	ran     chan struct{} // closed at the end of the running self-test or the next one, or when that is not run; guarded by mu
 	tested  atomic.Uint64 // the login that the last self-test ran under
 	relogin chan struct{} // holds one value when another login was seen
 	watched atomic.Bool   // somebody runs self-tests when relogin asks for them

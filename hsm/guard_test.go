@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"kmipd/hsm"
 	"kmipd/hsm/hsmtest"
@@ -453,6 +454,33 @@ func TestRelogin(t *testing.T) {
 	}
 	if asked() {
 		t.Error("asks again after the self-test")
+	}
+}
+
+// Who was asked for a self-test and has no time for it leaves nobody waiting: the next one is asked.
+func TestReloginIsAskedForAgain(t *testing.T) {
+	fake := hsmtest.NewFake()
+	g := hsm.NewGuard(fake, hsm.GuardConfig{})
+	asked := g.Relogin()
+	fake.Relogin()
+	answer := make(chan error, 1)
+	go func() { answer <- second(g.Random(t.Context(), 8)) }()
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 20 { // whether such a run begins at all is up to chance
+		select {
+		case <-asked:
+		case <-time.After(20 * time.Second):
+			t.Fatal("nobody is asked again")
+		}
+		if _, err := g.SelfTest(gone, "login"); !errors.Is(err, context.Canceled) {
+			t.Fatalf("got %v, want canceled", err)
+		}
+	}
+	<-asked
+	selfTest(t, g)
+	if err := <-answer; err != nil {
+		t.Error(err)
 	}
 }
 

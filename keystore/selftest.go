@@ -88,7 +88,7 @@ func (s *Store) keepTested(ctx context.Context, interval time.Duration) {
 		}
 		return err == nil && r.Count(hsm.OutcomeUnfinished) == 0
 	}
-	for {
+	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
 			return
