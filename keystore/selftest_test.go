@@ -391,9 +391,8 @@ func TestKeepTested(t *testing.T) {
 // The signature that closes the audit trail is made although the token came back only just now and nobody else runs self-tests
 // any more.
 func TestCloseAfterLogin(t *testing.T) {
-	b := audited(t)
-	b.s.trail.patience = time.Minute // on a loaded machine
-	b.s.guard.Relogin()              // as the loop asks sooner or later
+	b := audited(t, func(c *Config) { c.Audit.Patience = time.Minute }) // on a loaded machine
+	b.s.guard.Relogin()                                                 // as the loop asks sooner or later
 	b.fake.Relogin()
 	b.s.Close()
 	if r := b.verify(); !r.Closed {

@@ -21,6 +21,7 @@ type AuditConfig struct {
 	Keep       int           // files that are kept; 0 for all
 	Checkpoint time.Duration // between two signatures while there is something new; 0 for a minute
 	Backlog    uint64        // records that may wait for their file before changes are refused; 0 for 100,000
+	Patience   time.Duration // of one wait for the record store; 0 for finishTimeout
 	// Releases says whether an answer with key material in clear waits until its record is on disk; "" for: in strict
 	// policies.
 	Releases AuditReleases
@@ -51,6 +52,9 @@ func (c *AuditConfig) complete() {
 	if c.Backlog == 0 {
 		c.Backlog = 100_000
 	}
+	if c.Patience == 0 {
+		c.Patience = finishTimeout
+	}
 }
 
 // trail takes the records that come with no change to the chain, in groups, and has a keeper (trailkeeper.go) that writes
@@ -66,8 +70,7 @@ type trail struct {
 	keeping  atomic.Bool   // there is a keeper, and exported is right
 	news     chan struct{} // holds a value when there may be new records for the keeper
 	asked    chan chan error
-	patience time.Duration // of one wait for the record store
-	until    atomic.Int64  // when the end of the trail gives up, in Unix nanoseconds; 0 while it goes on
+	until    atomic.Int64 // when the end of the trail gives up, in Unix nanoseconds; 0 while it goes on
 
 	ending  chan struct{} // closed when they are to end
 	flushed chan struct{} // closed when the queue's goroutine has ended
@@ -82,7 +85,7 @@ const (
 
 func newTrail(s *Store, cfg AuditConfig) *trail {
 	cfg.complete()
-	return &trail{s: s, cfg: cfg, queue: newRecordQueue(), news: make(chan struct{}, 1), asked: make(chan chan error), patience: finishTimeout,
+	return &trail{s: s, cfg: cfg, queue: newRecordQueue(), news: make(chan struct{}, 1), asked: make(chan chan error),
 		limits: strangers{counts: map[string]uint64{}}}
 }
 
@@ -229,12 +232,12 @@ func (t *trail) write(group [][]byte) {
 // many groups may wait.
 func (t *trail) giveUp() time.Time {
 	now := time.Now()
-	at := now.Add(t.patience)
+	at := now.Add(t.cfg.Patience)
 	until := t.until.Load()
 	if until == 0 {
 		return at
 	}
-	last := time.Unix(0, max(until, now.Add(t.patience/20).UnixNano()))
+	last := time.Unix(0, max(until, now.Add(t.cfg.Patience/20).UnixNano()))
 	if last.Before(at) {
 		return last
 	}

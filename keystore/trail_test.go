@@ -360,7 +360,12 @@ func TestFullDiskStopsChanges(t *testing.T) {
 	uid, err := c.create(kmip.ObjectTypeSymmetricKey, aesAttributes(128)...)
 	c.ok(err)
 	_, err = audits(c, kmip.OperationGet, uid, c.s.Get, &kmip.GetRequest{})
-	c.ok(err) // it is not fresh any more: from now on Get changes nothing
+	c.ok(err)                                                 // it is not fresh any more: from now on Get changes nothing
+	eventually(t, "the files have all records", func() bool { // else one that is under way makes room later
+		head, err := b.db.AuditHead(context.Background())
+		c.ok(err)
+		return b.s.trail.exported.Load() == head.Seq
+	})
 	disk.full.Store(true)
 	made := 1
 	for ; made < 100; made++ {
@@ -632,9 +637,9 @@ func TestCloseOfFullTrailEnds(t *testing.T) {
 	b := newBench(t)
 	b.s.Close()
 	store := &hanging{Store: b.db}
+	b.cfg.Audit.Patience = time.Second
 	b.s = New(store, b.fake, b.policy, b.cfg, zerolog.New(b.log))
 	store.trail = b.s.trail
-	b.s.trail.patience = time.Second
 	if err := b.s.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -643,7 +648,7 @@ func TestCloseOfFullTrailEnds(t *testing.T) {
 		b.s.trail.offer([]byte("{}"))
 	}
 	b.s.Close()
-	if most := time.Duration(store.most.Load()); store.tries.Load() == 0 || most > b.s.trail.patience/2 {
+	if most := time.Duration(store.most.Load()); store.tries.Load() == 0 || most > b.cfg.Audit.Patience/2 {
 		t.Errorf("after the trail's end %d groups are tried, for up to %s", store.tries.Load(), most)
 	}
 }
@@ -654,9 +659,8 @@ func TestCloseOfTrailEnds(t *testing.T) {
 	b.s.Close()
 	store := &refusing{Store: b.db}
 	dir := filepath.Join(t.TempDir(), "audit")
-	b.cfg.Audit.Dir = dir
+	b.cfg.Audit.Dir, b.cfg.Audit.Patience = dir, 50*time.Millisecond
 	b.s = New(store, b.fake, b.policy, b.cfg, zerolog.New(b.log))
-	b.s.trail.patience = 50 * time.Millisecond
 	if err := b.s.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -122,13 +122,13 @@ func (k *keeper) run(ctx context.Context) {
 		case <-tick.C:
 		case <-k.news:
 		case done := <-k.asked:
-			within, cancel := context.WithTimeout(ctx, k.patience)
+			within, cancel := context.WithTimeout(ctx, k.cfg.Patience)
 			done <- k.checkpoint(within, false)
 			cancel()
 		}
 		if now := time.Now(); now.After(k.due) {
 			k.due = now.Add(time.Minute)
-			within, cancel := context.WithTimeout(ctx, k.patience)
+			within, cancel := context.WithTimeout(ctx, k.cfg.Patience)
 			k.summary(within)
 			cancel()
 		}
@@ -143,7 +143,7 @@ func (k *keeper) run(ctx context.Context) {
 
 // turn writes what is new. No wait of it outlasts the trail by more than patience.
 func (k *keeper) turn(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, k.patience)
+	ctx, cancel := context.WithTimeout(ctx, k.cfg.Patience)
 	defer cancel()
 	k.log(k.export(ctx))
 	if k.mustSign(ctx) {
@@ -376,7 +376,7 @@ func (k *keeper) forward(ctx context.Context) (stop func()) {
 
 // close ends the trail: the record of the stop, the closing checkpoint, the file.
 func (k *keeper) close(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, k.patience)
+	ctx, cancel := context.WithTimeout(ctx, k.cfg.Patience)
 	defer cancel()
 	k.closing = true
 	k.summary(ctx)
@@ -397,7 +397,7 @@ func (t *trail) end() {
 	if !t.queue.serve(false) {
 		return
 	}
-	t.until.Store(time.Now().Add(t.patience).UnixNano())
+	t.until.Store(time.Now().Add(t.cfg.Patience).UnixNano())
 	close(t.ending)
 	<-t.flushed
 	<-t.kept
